@@ -1,0 +1,239 @@
+"""A stream's checkpoint: what is known to be published and what comes next, as one JSON record.
+
+The checkpoint is written in the same transaction as the records that it speaks of, so whoever reads it back after
+starting the shard's producer knows exactly what consumers can see. Two rules keep several versions of the program
+safe in one group: fields that this version doesn't know are kept and written back, and a checkpoint with a higher
+``v`` than known is never touched.
+
+A stream is in exactly one *state*. Each state is a type of its own that carries what this state needs and nothing
+else, so a checkpoint that is ``waiting`` without an export's id can't be written down at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Self
+
+import msgspec
+
+from streamer.errors import StreamerError
+from streamer.model import ExportId, ExportKind, Window
+
+VERSION = 1
+"""Of the checkpoint's format; raised only when an older program would do harm by going on."""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What is asked of Mews. ``cycle`` counts a stream's requests, whatever became of them."""
+
+    cycle: int
+    kind: ExportKind
+    requested_at: datetime
+    window: Window | None = None
+
+
+class FileList(msgspec.Struct, frozen=True):
+    """The files of an export as they were when publishing began; never their links.
+
+    ``digest`` covers each file's position, name and size: whether the list is still the same is one comparison.
+    """
+
+    count: int
+    size: int
+    digest: str
+
+
+class Position(msgspec.Struct, frozen=True):
+    """Where publishing goes on: the file by its index, and the byte and line at which its next line starts.
+
+    ``name`` and ``size`` (bytes) are those of that file, empty and 0 at the end of the list.
+    """
+
+    file: int = 0
+    offset: int = 0
+    line: int = 0
+    name: str = ""
+    size: int = 0
+    etag: str | None = None
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """Running totals of an export; ``lines`` is always ``records + unchanged + dead_letters + blank``."""
+
+    size: int = 0
+    lines: int = 0
+    records: int = 0
+    unchanged: int = 0
+    dead_letters: int = 0
+    blank: int = 0
+    tombstones: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(**{name: getattr(self, name) + getattr(other, name) for name in self.__struct_fields__})
+
+
+class PartitionCounts(msgspec.Struct, frozen=True):
+    """An export's records in one partition: how many, between which offsets, and their digest.
+
+    ``end`` is one past the last offset. ``digest`` is the sum modulo 2**64 of xxh3-64 over key, a zero byte and
+    value, as 16 hexadecimal digits.
+    """
+
+    records: int
+    tombstones: int
+    start: int
+    end: int
+    digest: str
+
+    def __add__(self, later: PartitionCounts) -> PartitionCounts:
+        """The totals after a later block of the same export."""
+        digest = (int(self.digest, 16) + int(later.digest, 16)) % 2**64
+        return PartitionCounts(
+            records=self.records + later.records,
+            tombstones=self.tombstones + later.tombstones,
+            start=min(self.start, later.start),
+            end=max(self.end, later.end),
+            digest=f"{digest:016x}",
+        )
+
+
+class Idle(msgspec.Struct, frozen=True, tag_field="phase", tag="idle"):
+    """No export is under way; after a failed one ``not_before`` holds the next back."""
+
+    not_before: datetime | None = None
+
+
+class Requesting(msgspec.Struct, frozen=True, tag_field="phase", tag="requesting"):
+    """``exports/add`` is about to be called, or was and its outcome is unknown.
+
+    Committed before every single call. ``blocked_since`` is when Mews first refused because, most likely, an export
+    of this type is running.
+    """
+
+    request: Request
+    attempt: int = 1
+    blocked_since: datetime | None = None
+
+
+class Waiting(msgspec.Struct, frozen=True, tag_field="phase", tag="waiting"):
+    """Mews works on the export."""
+
+    request: Request
+    export_id: ExportId
+
+
+class Publishing(msgspec.Struct, frozen=True, tag_field="phase", tag="publishing"):
+    """The export's files are being published. ``partitions`` is keyed by partition number, as text."""
+
+    request: Request
+    export_id: ExportId
+    ready_at: datetime
+    files: FileList
+    position: Position = Position()
+    counts: Counts = Counts()
+    partitions: Mapping[str, PartitionCounts] = {}
+
+
+class Stopped(msgspec.Struct, frozen=True, tag_field="phase", tag="stopped"):
+    """A person must look. At ``look_at`` the stream tries by itself to go on from ``before``."""
+
+    reason: str
+    since: datetime
+    look_at: datetime
+    before: Idle | Requesting | Waiting | Publishing
+
+
+Active = Idle | Requesting | Waiting | Publishing
+State = Active | Stopped
+
+
+class Completed(msgspec.Struct, frozen=True):
+    """What is remembered of the last completed export of a kind."""
+
+    export_id: ExportId
+    requested_at: datetime
+    completed_at: datetime
+    counts: Counts
+    window: Window | None = None
+
+
+class LastError(msgspec.Struct, frozen=True):
+    """The newest trouble of a stream, for people; free of secrets."""
+
+    at: datetime
+    message: str
+
+
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is kept of a stream.
+
+    ``term`` rises by one at each take-over of the shard, and ``owner`` names the process that wrote last.
+    ``partitions`` is the number of partitions of the entity topic when the stream first published to it: it stays
+    in use, because more partitions would strand old versions of entities in a compacted topic. ``failures`` counts
+    exports that came to nothing, in a row.
+    """
+
+    v: int = VERSION
+    term: int = 0
+    owner: str = ""
+    cycle: int = 0
+    state: State = Idle()
+    partitions: int | None = None
+    failures: int = 0
+    snapshot: Completed | None = None
+    window: Completed | None = None
+    error: LastError | None = None
+    unknown: Mapping[str, Any] = {}
+    """Fields of this record that a newer version wrote: kept as they are. Not a field of the JSON itself."""
+    unknown_state: Mapping[str, Any] = {}
+    """The same for the state; dropped when the phase changes, since they spoke of the phase that is over."""
+
+    @property
+    def phase(self) -> str:
+        """Name of the state, as in the JSON."""
+        return phase_of(self.state)
+
+    def moved_to(self, state: State, **changes: Any) -> Self:
+        """The checkpoint in another state; ``changes`` are further fields."""
+        kept = self.unknown_state if phase_of(state) == self.phase else {}
+        return msgspec.structs.replace(self, state=state, unknown_state=kept, **changes)
+
+
+class CheckpointError(StreamerError):
+    """A record of the checkpoint topic can't be read by this version: the stream is left alone, with an alarm."""
+
+
+_NOT_ON_THE_WIRE = ("unknown", "unknown_state")
+_FIELDS = frozenset(Checkpoint.__struct_fields__) - set(_NOT_ON_THE_WIRE)
+
+
+def phase_of(state: State) -> str:
+    """The tag under which a state is written."""
+    tag = type(state).__struct_config__.tag
+    return str(tag)
+
+
+def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
+    """The checkpoint as JSON, with the unknown fields it was read with."""
+    fields = {name: getattr(checkpoint, name) for name in Checkpoint.__struct_fields__ if name in _FIELDS}
+    state = {**checkpoint.unknown_state, **msgspec.to_builtins(checkpoint.state)}
+    return msgspec.json.encode({**checkpoint.unknown, **fields, "state": state})
+
+
+def decode_checkpoint(value: bytes) -> Checkpoint:
+    """Read a checkpoint back. Raises ``CheckpointError`` for a higher version and for what is no checkpoint."""
+    try:
+        raw = msgspec.json.decode(value, type=dict[str, Any])
+        version = raw.get("v")
+        if not isinstance(version, int) or version > VERSION:
+            raise CheckpointError(f"checkpoint of version {version}, this program knows up to {VERSION}")
+        checkpoint = msgspec.convert(raw, Checkpoint)
+    except msgspec.MsgspecError as error:
+        raise CheckpointError(f"not a checkpoint: {error}") from error
+    known_of_state = {*type(checkpoint.state).__struct_fields__, "phase"}
+    return msgspec.structs.replace(
+        checkpoint,
+        unknown={name: field for name, field in raw.items() if name not in _FIELDS},
+        unknown_state={name: field for name, field in raw.get("state", {}).items() if name not in known_of_state},
+    )

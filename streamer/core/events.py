@@ -1,0 +1,93 @@
+"""The events of ``mews.exports``: what consumers are told about an export, as JSON values.
+
+Built from the lifecycle's states alone, so that an event says what the checkpoint beside it in the transaction says.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from streamer.core.checkpoint import Publishing, Request
+from streamer.model import ExportId, StreamKey
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One event: its name, the ``ce_id`` that names it once and for all, and the body."""
+
+    name: str
+    ce_id: str
+    body: dict[str, Any]
+
+    def value(self) -> bytes:
+        """The body as the JSON that is published."""
+        return msgspec.json.encode(self.body)
+
+
+class Writer(msgspec.Struct, frozen=True):
+    """Makes the events of one request of one stream. ``export_id`` is None while Mews has given none."""
+
+    stream: StreamKey
+    request: Request
+    export_id: ExportId | None
+    now: datetime
+
+    def export_requested(self) -> Event:
+        """Mews has accepted the request."""
+        return self._event("export_requested")
+
+    def export_blocked(self, reason: str) -> Event:
+        """Mews refused the request because, most likely, an export of this type is running."""
+        return self._event("export_blocked", reason=reason)
+
+    def export_ready(self, files: int, size: int) -> Event:
+        """Mews has finished the export; ``size`` is the bytes of all its files."""
+        return self._event("export_ready", files=files, bytes=size)
+
+    def file_published(self, *, file: int, name: str, size: int) -> Event:
+        """The last line of a file is published with this very transaction."""
+        return self._event("file_published", part=str(file), file=file, name=name, bytes=size)
+
+    def export_failed(self, reason: str) -> Event:
+        """The export will never be completed; what it published so far stays."""
+        return self._event("export_failed", reason=reason)
+
+    def export_expired(self) -> Event:
+        """Mews has put the export's files away before they were all published."""
+        return self._event("export_expired")
+
+    def export_completed(self, done: Publishing, *, topic: str) -> Event:
+        """Every line of the export is accounted for; its records lie between the offsets given per partition."""
+        counts = done.counts
+        return self._event(
+            "export_completed",
+            topic=topic,
+            files=done.files.count,
+            bytes=counts.size,
+            lines=counts.lines,
+            records=counts.records,
+            unchanged=counts.unchanged,
+            dead_letters=counts.dead_letters,
+            blank=counts.blank,
+            tombstones=counts.tombstones,
+            requested_at=done.request.requested_at,
+            ready_at=done.ready_at,
+            seconds=round((self.now - done.request.requested_at).total_seconds(), 3),
+            partitions=dict(sorted(done.partitions.items(), key=lambda item: int(item[0]))),
+        )
+
+    def _event(self, event: str, /, *, part: str | None = None, **fields: Any) -> Event:
+        body = {
+            "event": event,
+            "connection": self.stream.connection,
+            "entity_type": self.stream.entity_type,
+            "export_id": self.export_id,
+            "kind": self.request.kind,
+            "window": self.request.window,
+            "at": self.now,
+            **fields,
+        }
+        subject = self.export_id or f"{self.stream}/{self.request.cycle}"
+        return Event(name=event, ce_id="/".join(filter(None, (subject, event, part))), body=body)

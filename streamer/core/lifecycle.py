@@ -1,0 +1,301 @@
+"""The life of a stream: which state follows which, and what is told about it.
+
+::
+
+    idle ──Due──> requesting ──Added──> waiting ──Ready──> publishing ──Published (last)──> idle
+     ^             │ Retried, Blocked     │ Ended             │ Published
+     └─────────────┴──────────────────────┴─Ended─────────────┘
+    any of them ──Refused──> stopped ──LookedAt──> what it was before; publishing ──Overflowed──> stopped
+
+Rule 1: everything that changes a state lives here; the loops around it carry out what it says.
+Rule 2: each arrow is one checkpoint, committed together with the events that the arrow returns.
+Rule 3: ``transition`` names every pair of state and input. A new state or input makes mypy refuse this file until
+each pair has been decided; a pair that can't happen raises ``LifecycleError``, which is a defect, not a fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import assert_never
+
+import msgspec
+
+from streamer.core.checkpoint import (
+    Checkpoint,
+    Completed,
+    Counts,
+    FileList,
+    Idle,
+    LastError,
+    PartitionCounts,
+    Position,
+    Publishing,
+    Request,
+    Requesting,
+    State,
+    Stopped,
+    Waiting,
+)
+from streamer.core.events import Event, Writer
+from streamer.errors import StreamerError
+from streamer.model import ExportId, ExportKind, StreamKey, Window
+
+
+class LifecycleError(StreamerError):
+    """An input met a state in which it can't happen: a defect of this program."""
+
+
+class Due(msgspec.Struct, frozen=True):
+    """It is time for an export."""
+
+    kind: ExportKind
+    window: Window | None = None
+
+
+class Retried(msgspec.Struct, frozen=True):
+    """``exports/add`` is about to be called once more for the same cycle."""
+
+
+class Added(msgspec.Struct, frozen=True):
+    """Mews accepted the request under this id."""
+
+    export_id: ExportId
+
+
+class Blocked(msgspec.Struct, frozen=True):
+    """Mews rejected the request, most likely because an export of this type is running; ``reason`` is its message."""
+
+    reason: str
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """Nothing but a person can help; looked at again at ``look_at``."""
+
+    reason: str
+    look_at: datetime
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """The export's files can be downloaded. ``first`` is where publishing begins."""
+
+    files: FileList
+    first: Position
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """The export came to nothing: a new one is asked for, not before ``not_before``."""
+
+    reason: str
+    not_before: datetime
+    expired: bool = False
+
+
+class Published(msgspec.Struct, frozen=True):
+    """A block of records lies in the transaction. Counts are those of the block alone.
+
+    ``position`` is where the next block starts; ``file_ended`` that the block holds its file's last line;
+    ``last`` that it holds the export's (both are true of the one empty block of an export without files).
+    """
+
+    position: Position
+    counts: Counts
+    partitions: Mapping[int, PartitionCounts]
+    topic: str
+    topic_partitions: int
+    file_ended: bool = False
+    last: bool = False
+
+
+class Overflowed(msgspec.Struct, frozen=True):
+    """More lines than ``max_dead_letters`` allows can't be published: something is wrong with the whole export."""
+
+    reason: str
+    look_at: datetime
+
+
+class LookedAt(msgspec.Struct, frozen=True):
+    """A stopped stream tries again where it was."""
+
+
+Input = Due | Retried | Added | Blocked | Refused | Ready | Ended | Published | Overflowed | LookedAt
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What to commit: the checkpoint, and the events that go with it."""
+
+    checkpoint: Checkpoint
+    events: tuple[Event, ...] = ()
+
+
+def transition(stream: StreamKey, checkpoint: Checkpoint, event: Input, *, now: datetime) -> Outcome:
+    """The state that follows, with the events that announce it. Raises ``LifecycleError`` for an impossible pair."""
+    state = checkpoint.state
+    match state:
+        case Idle():
+            return _from_idle(checkpoint, state, event, now=now)
+        case Requesting():
+            return _from_requesting(stream, checkpoint, state, event, now=now)
+        case Waiting():
+            return _from_waiting(stream, checkpoint, state, event, now=now)
+        case Publishing():
+            return _from_publishing(stream, checkpoint, state, event, now=now)
+        case Stopped():
+            return _from_stopped(checkpoint, state, event)
+        case _:
+            assert_never(state)
+
+
+def _from_idle(checkpoint: Checkpoint, state: Idle, event: Input, *, now: datetime) -> Outcome:
+    match event:
+        case Due():
+            cycle = checkpoint.cycle + 1
+            request = Request(cycle=cycle, kind=event.kind, requested_at=now, window=event.window)
+            return Outcome(checkpoint.moved_to(Requesting(request=request), cycle=cycle))
+        case Refused():
+            return Outcome(_stopped(checkpoint, event, state, now=now))
+        case Retried() | Added() | Blocked() | Ready() | Ended() | Published() | Overflowed() | LookedAt():
+            raise _impossible(state, event)
+        case _:
+            assert_never(event)
+
+
+def _from_requesting(
+    stream: StreamKey, checkpoint: Checkpoint, state: Requesting, event: Input, *, now: datetime
+) -> Outcome:
+    match event:
+        case Retried():
+            again = msgspec.structs.replace(state, attempt=state.attempt + 1)
+            return Outcome(checkpoint.moved_to(again))
+        case Added():
+            told = Writer(stream, state.request, event.export_id, now).export_requested()
+            waiting = Waiting(request=state.request, export_id=event.export_id)
+            return Outcome(checkpoint.moved_to(waiting, error=None), (told,))
+        case Blocked():
+            noted = checkpoint.moved_to(
+                msgspec.structs.replace(state, blocked_since=state.blocked_since or now),
+                error=LastError(at=now, message=event.reason),
+            )
+            told = Writer(stream, state.request, None, now).export_blocked(event.reason)
+            # One event for one blockage, however often Mews has to repeat itself.
+            return Outcome(noted, () if state.blocked_since else (told,))
+        case Refused():
+            return Outcome(_stopped(checkpoint, event, state, now=now))
+        case Due() | Ready() | Ended() | Published() | Overflowed() | LookedAt():
+            raise _impossible(state, event)
+        case _:
+            assert_never(event)
+
+
+def _from_waiting(stream: StreamKey, checkpoint: Checkpoint, state: Waiting, event: Input, *, now: datetime) -> Outcome:
+    match event:
+        case Ready():
+            publishing = Publishing(
+                request=state.request,
+                export_id=state.export_id,
+                ready_at=now,
+                files=event.files,
+                position=event.first,
+            )
+            told = Writer(stream, state.request, state.export_id, now)
+            return Outcome(
+                checkpoint.moved_to(publishing, error=None),
+                (told.export_ready(event.files.count, event.files.size),),
+            )
+        case Ended():
+            return _ended(stream, checkpoint, state, event, now=now)
+        case Refused():
+            return Outcome(_stopped(checkpoint, event, state, now=now))
+        case Due() | Retried() | Added() | Blocked() | Published() | Overflowed() | LookedAt():
+            raise _impossible(state, event)
+        case _:
+            assert_never(event)
+
+
+def _from_publishing(
+    stream: StreamKey, checkpoint: Checkpoint, state: Publishing, event: Input, *, now: datetime
+) -> Outcome:
+    match event:
+        case Published():
+            return _published(stream, checkpoint, state, event, now=now)
+        case Ended():
+            return _ended(stream, checkpoint, state, event, now=now)
+        case Overflowed():
+            told = Writer(stream, state.request, state.export_id, now).export_failed(event.reason)
+            refused = Refused(reason=event.reason, look_at=event.look_at)
+            return Outcome(_stopped(checkpoint, refused, Idle(), now=now), (told,))
+        case Refused():
+            return Outcome(_stopped(checkpoint, event, state, now=now))
+        case Due() | Retried() | Added() | Blocked() | Ready() | LookedAt():
+            raise _impossible(state, event)
+        case _:
+            assert_never(event)
+
+
+def _from_stopped(checkpoint: Checkpoint, state: Stopped, event: Input) -> Outcome:
+    match event:
+        case LookedAt():
+            return Outcome(checkpoint.moved_to(state.before))
+        case Due() | Retried() | Added() | Blocked() | Refused() | Ready() | Ended() | Published() | Overflowed():
+            raise _impossible(state, event)
+        case _:
+            assert_never(event)
+
+
+def _published(
+    stream: StreamKey, checkpoint: Checkpoint, state: Publishing, event: Published, *, now: datetime
+) -> Outcome:
+    """A block more of the export; with its last one, the end of it."""
+    partitions = dict(state.partitions)
+    for partition, counts in event.partitions.items():
+        earlier = partitions.get(str(partition))
+        partitions[str(partition)] = earlier + counts if earlier else counts
+    done = msgspec.structs.replace(
+        state, position=event.position, counts=state.counts + event.counts, partitions=partitions
+    )
+    writer = Writer(stream, state.request, state.export_id, now)
+    events: tuple[Event, ...] = ()
+    if event.file_ended and state.files.count:
+        at = state.position
+        events = (writer.file_published(file=at.file, name=at.name, size=at.size),)
+    known_partitions = checkpoint.partitions or event.topic_partitions
+    if not event.last:
+        return Outcome(checkpoint.moved_to(done, partitions=known_partitions, error=None), events)
+    completed = Completed(
+        export_id=state.export_id,
+        requested_at=state.request.requested_at,
+        completed_at=now,
+        counts=done.counts,
+        window=state.request.window,
+    )
+    remembered = "window" if state.request.kind is ExportKind.WINDOW else "snapshot"
+    ended = checkpoint.moved_to(Idle(), partitions=known_partitions, failures=0, error=None, **{remembered: completed})
+    return Outcome(ended, (*events, writer.export_completed(done, topic=event.topic)))
+
+
+def _ended(
+    stream: StreamKey, checkpoint: Checkpoint, state: Waiting | Publishing, event: Ended, *, now: datetime
+) -> Outcome:
+    writer = Writer(stream, state.request, state.export_id, now)
+    told = writer.export_expired() if event.expired else writer.export_failed(event.reason)
+    ended = checkpoint.moved_to(
+        Idle(not_before=event.not_before),
+        failures=checkpoint.failures + 1,
+        error=LastError(at=now, message=event.reason),
+    )
+    return Outcome(ended, (told,))
+
+
+def _stopped(
+    checkpoint: Checkpoint,
+    refused: Refused,
+    before: Idle | Requesting | Waiting | Publishing,
+    *,
+    now: datetime,
+) -> Checkpoint:
+    stopped = Stopped(reason=refused.reason, since=now, look_at=refused.look_at, before=before)
+    return checkpoint.moved_to(stopped, error=LastError(at=now, message=refused.reason))
+
+
+def _impossible(state: State, event: Input) -> LifecycleError:
+    return LifecycleError(f"{type(event).__name__} can't happen to a stream that is {type(state).__name__.lower()}")

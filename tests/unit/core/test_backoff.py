@@ -1,0 +1,95 @@
+"""Waits grow, spread and end at a ceiling; the server's wish is heard and never undercut."""
+
+import math
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamer.core.backoff import BackoffPolicy, delay, parse_retry_after
+
+POLICY = BackoffPolicy(base=1.0, ceiling=30.0, factor=2.0, longest_wish=600.0)
+NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+
+
+def highest() -> float:
+    return 1.0
+
+
+def lowest() -> float:
+    return 0.0
+
+
+@pytest.mark.parametrize(
+    ("attempt", "longest"), [(0, 1), (1, 1), (2, 2), (3, 4), (5, 16), (6, 30), (7, 30), (10**9, 30)]
+)
+def test_waits_double_up_to_the_ceiling(attempt: int, longest: float) -> None:
+    assert delay(POLICY, attempt, random=highest) == longest
+    assert delay(POLICY, attempt, random=lowest) == longest / 2
+
+
+@pytest.mark.parametrize(
+    ("wish", "wait"),
+    [(None, 4), (0.0, 4), (3.9, 4), (4.1, 4.1), (100.0, 100.0), (601.0, 600.0), (math.inf, 600.0)],
+)
+def test_the_servers_wish_wins_where_it_is_longer(wish: float | None, wait: float) -> None:
+    assert delay(POLICY, 3, random=highest, retry_after=wish) == wait
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 3000), st.floats(0, 1), st.none() | st.floats(0))
+def test_no_wait_is_negative_or_endless(attempt: int, chance: float, wish: float | None) -> None:
+    assert 0.5 <= delay(POLICY, attempt, random=lambda: chance, retry_after=wish) <= 600.0
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 3000), st.floats(0, 1))
+def test_a_later_attempt_never_waits_less(attempt: int, chance: float) -> None:
+    assert delay(POLICY, attempt, random=lambda: chance) <= delay(POLICY, attempt + 1, random=lambda: chance)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("120", 120.0),
+        (" 7 ", 7.0),
+        ("0", 0.0),
+        ("1.5", 1.5),
+        ("-5", 0.0),
+        ("Sun, 01 Mar 2026 12:01:30 GMT", 90.0),
+        ("Sunday, 01-Mar-26 12:01:30 GMT", 90.0),
+        ("Sun Mar  1 12:01:30 2026", 90.0),
+        ("Sun, 01 Mar 2026 12:01:30 -0000", 90.0),
+        ("Sun, 01 Mar 2026 13:01:30 +0100", 90.0),
+        ("Sun, 01 Mar 2026 11:00:00 GMT", 0.0),
+        (None, None),
+        ("", None),
+        ("soon", None),
+        ("nan", None),
+        ("inf", None),
+        ("1e3", None),
+        ("9" * 400, None),
+        ("١٢", None),
+        ("12 minutes", None),
+        ("Sun, 99 Mar 2026 12:01:30 GMT", None),
+        ("2026-03-01T12:01:30Z", None),
+    ],
+)
+def test_retry_after_is_read_as_seconds_or_as_a_date(value: str | None, seconds: float | None) -> None:
+    assert parse_retry_after(value, now=NOW) == seconds
+
+
+def test_now_may_be_in_any_time_zone() -> None:
+    prague = NOW.astimezone(timezone(timedelta(hours=1)))
+    assert parse_retry_after("Sun, 01 Mar 2026 12:00:05 GMT", now=prague) == 5.0
+
+
+words = st.sampled_from(["Sun,", "01", "Mar", "2026", "99999", "12:00:00", "25:61", "GMT", "+9999", "-", "é", "٣"])
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(words, max_size=7).map(" ".join))
+def test_no_header_breaks_the_reader(value: str) -> None:
+    seconds = parse_retry_after(value, now=NOW)
+    assert seconds is None or (seconds >= 0 and math.isfinite(seconds))
