@@ -1,0 +1,299 @@
+"""The settings: one TOML file, every default here, secrets outside it.
+
+A struct checks itself when it is made, so that no code behind ever meets settings that contradict themselves.
+``config.example.toml`` shows every key; a test holds it to the defaults below.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from streamer.config_rules import (
+    CONNECTION_NAME,
+    SERVER,
+    TOPIC_NAME,
+    TOPIC_PREFIX,
+    check_between,
+    check_certificates,
+    check_login,
+    check_placeholders,
+    refuse,
+    rooted_url,
+)
+from streamer.config_values import Decoder, from_variable, read_toml, suggestion, with_overrides
+from streamer.errors import ConfigError
+from streamer.model import PUBLIC_ENTITY_TYPES, ConnectionName, EntityType, Secret, Shard, StreamKey
+
+CHECKPOINT_SHARDS = 16
+"""Partitions of the checkpoint topic: how many replicas can share the work. Never changed, or streams would
+move between shards and leave their checkpoints behind."""
+
+Whole = Annotated[int, Meta(ge=1)]
+Words = Annotated[str, Meta(min_length=1)]
+
+
+class KafkaConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How Kafka is reached and what is asked of it."""
+
+    bootstrap_servers: tuple[str, ...] = ("localhost:9092",)
+    """``host:port`` of one broker or more; the others are learnt from them."""
+    delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
+    """``at_least_once`` is for brokers without transactions: records may repeat, with the same ``ce_id``."""
+    compression: Literal["zstd", "none"] = "zstd"
+    """Compression of the batches. zstd makes entities about four times smaller for little processor time."""
+    client_id: Words = "streamer"
+    """The name in the broker's logs and quotas."""
+    session_timeout: timedelta = timedelta(seconds=10)
+    """How soon a dead replica's work is taken over. At least three heartbeats of one second, so that one lost
+    heartbeat moves nothing; brokers allow 6 s to 30 min unless told otherwise."""
+    transaction_timeout: timedelta = timedelta(seconds=30)
+    """After this time the broker aborts a transaction whose producer died; until then readers of committed
+    records wait. A transaction itself lasts about a tenth of a second. Brokers allow up to 15 min."""
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    """What the brokers' listener speaks."""
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    """How to log in, with ``SASL_…`` protocols."""
+    sasl_username: Words | None = None
+    """Who logs in."""
+    sasl_password: Secret | None = None
+    """The password of ``sasl_username``."""
+    ssl_ca_file: Path | None = None
+    """PEM file with the authority that signed the brokers' certificates; without it the system's are used."""
+    ssl_cert_file: Path | None = None
+    """PEM file with the client's certificate, for brokers that ask for one."""
+    ssl_key_file: Path | None = None
+    """PEM file with the key of that certificate, unless it is in the same file."""
+    ssl_key_password: Secret | None = None
+    """The password of that key, if it has one."""
+
+    def __post_init__(self) -> None:
+        if not self.bootstrap_servers:
+            refuse("bootstrap_servers", 'name at least one broker, as ["host:9092"]')
+        for i, server in enumerate(self.bootstrap_servers):
+            if not SERVER.fullmatch(server):
+                refuse(f"bootstrap_servers[{i}]", f'expected "host:port", not "{server}"')
+        check_between("session_timeout", self.session_timeout, timedelta(seconds=3), timedelta(minutes=30))
+        check_between("transaction_timeout", self.transaction_timeout, timedelta(seconds=1), timedelta(minutes=15))
+        check_login(self, self.security_protocol)
+        check_certificates(self, self.security_protocol)
+
+
+class TopicsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The topics: their names, and how missing ones are created. Existing ones are never altered."""
+
+    prefix: Words = "mews"
+    """Where the names of all topics, of the consumer group and of the transactional ids begin."""
+    name: Words = "{prefix}.{type}"
+    """The name of an entity topic. With ``{connection}`` in it, every connection has topics of its own."""
+    create: bool = True
+    """Whether missing topics are created; without it they are an error."""
+    partitions: Whole = 12
+    """Partitions of a new entity topic. For life: more would strand old versions in a compacted topic."""
+    replication_factor: int = -1
+    """Copies of a new topic's partitions; -1 is the broker's default."""
+    headers: Literal["cloudevents", "none"] = "cloudevents"
+    """CloudEvents headers on every record (binary mode), or no headers at all."""
+    config: dict[str, dict[str, str]] = {}
+    """Topic settings of Kafka, by topic, that win over streamer's own when the topic is created."""
+
+    def __post_init__(self) -> None:
+        if not TOPIC_PREFIX.fullmatch(self.prefix):
+            refuse("prefix", "expected 1 to 100 of A-Z a-z 0-9 . _ - beginning with a letter or digit")
+        if self.replication_factor != -1 and self.replication_factor < 1:
+            refuse("replication_factor", "expected 1 or more, or -1 for the broker's default")
+        check_placeholders("name", self.name)
+        longest = self.entity_topic(StreamKey(ConnectionName("c" * 40), EntityType.AVAILABILITY_ADJUSTMENT))
+        if not TOPIC_NAME.fullmatch(longest):
+            refuse("name", f"would make a name that Kafka refuses, such as {longest}")
+
+    def entity_topic(self, key: StreamKey) -> str:
+        """Where the entities of a stream go: ``mews.order-item``."""
+        name = self.name.replace("{prefix}", self.prefix).replace("{connection}", key.connection)
+        return name.replace("{type}", key.entity_type.slug)
+
+    @property
+    def events(self) -> str:
+        """Where it is told what became of the exports."""
+        return f"{self.prefix}.exports"
+
+    @property
+    def dead_letters(self) -> str:
+        """Where lines go that can never become a record."""
+        return f"{self.prefix}.dead-letters"
+
+    @property
+    def checkpoints(self) -> str:
+        """Where streamer keeps what it knows to be published."""
+        return f"{self.prefix}.checkpoints"
+
+    @property
+    def signals(self) -> str:
+        """Where a person's commands to running streams go."""
+        return f"{self.prefix}.signals"
+
+    @property
+    def group(self) -> str:
+        """The consumer group that shares the shards out."""
+        return f"{self.prefix}.streamer"
+
+    def transactional_id(self, shard: Shard) -> str:
+        """The identity of a shard's producer: stable for ever, as a new holder of it fences the old one."""
+        return f"{self.prefix}.streamer.{shard}"
+
+
+class ExportsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When exports are asked for, and how they are published."""
+
+    poll_interval: timedelta = timedelta(minutes=5)
+    """How often Mews is asked how far an export is. Mews asks for no more than every five minutes."""
+    snapshot_interval: timedelta = timedelta(days=7)
+    """How often everything is exported anew."""
+    update_interval: timedelta | None = timedelta(minutes=15)
+    """How often what was updated since is exported; None, ``"off"`` in the file: snapshots only."""
+    max_active: Whole = 4
+    """How many exports one process downloads at once. Each needs memory for about two blocks."""
+    max_line_bytes: Annotated[int, Meta(ge=1, le=500_000_000)] = 1_000_000
+    """The longest line that becomes a record, in bytes; longer ones are dead letters. Most have a few KB."""
+    max_dead_letters: Annotated[int, Meta(ge=0)] = 100
+    """How many dead letters an export may have; one more fails it, as all of it is suspect then."""
+    transaction_bytes: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 16_000_000
+    """A block is closed at this size, in bytes of lines. 16 MB were faster than 4 or 8 MB."""
+    transaction_seconds: Annotated[float, Meta(gt=0, le=600)] = 2.0
+    """A block is closed at this age, however small, so that a slow download is seen too."""
+    blocked_limit: timedelta = timedelta(hours=24)
+    """How long a stream waits for an export of somebody else to end before a person is asked to look."""
+    blocked_pattern: str = r"(?i)\b(already|pending|processing|running)\b"
+    """Regular expression for the text of a 400 that means that an export is running; there is no code."""
+    size_mismatch: Literal["fail", "accept"] = "fail"
+    """What a whole file of another length than announced comes to: a failed export, or just an alarm."""
+
+    def __post_init__(self) -> None:
+        try:
+            re.compile(self.blocked_pattern)
+        except re.error as error:
+            refuse("blocked_pattern", f"is no regular expression: {error}")
+        if self.update_interval is not None and self.update_interval > self.snapshot_interval:
+            refuse("update_interval", 'is longer than snapshot_interval; "off" means snapshots only')
+
+
+class HttpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The server for probes, metrics and the status page."""
+
+    host: Words = "0.0.0.0"  # noqa: S104 (probes come from outside the pod; nothing there is secret or changes anything)
+    """The address to listen on."""
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8080
+    """The port; 0 takes any free one."""
+
+
+class ConnectionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One Mews access token and what is exported with it."""
+
+    name: ConnectionName
+    """``[a-z0-9-]{1,40}``, unique and kept for ever: checkpoints and ``ce_source`` carry it."""
+    platform_url: str
+    """Scheme and host of Mews' platform, ``https://api.mews.com``; plain http for this machine only."""
+    client_token: Secret
+    """The token of the integration."""
+    access_token: Secret
+    """The token of the property or portfolio: the one that Mews counts requests and exports by."""
+    entity_types: tuple[EntityType, ...] = PUBLIC_ENTITY_TYPES
+    """What is exported, each as a stream of its own; all nine of the public list unless told otherwise."""
+    enterprise_ids: tuple[str, ...] = ()
+    """Enterprises to export, sent as ``Scope``; empty: all that the token reaches."""
+    chain_ids: tuple[str, ...] = ()
+    """Chains to export, sent as ``Scope``; empty: all that the token reaches."""
+
+    def __post_init__(self) -> None:
+        if not CONNECTION_NAME.fullmatch(self.name):
+            refuse("name", f'expected 1 to 40 of a-z, 0-9 and -, not "{self.name}"')
+        msgspec.structs.force_setattr(self, "platform_url", rooted_url("platform_url", self.platform_url))
+        if not self.entity_types:
+            refuse("entity_types", "name at least one, or leave the key out for all nine")
+        for i, entity_type in enumerate(self.entity_types):
+            if entity_type in self.entity_types[:i]:
+                refuse(f"entity_types[{i}]", f"{entity_type} is there twice")
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """All settings of one process."""
+
+    kafka: KafkaConfig = KafkaConfig()
+    """How Kafka is reached."""
+    topics: TopicsConfig = TopicsConfig()
+    """The topics."""
+    exports: ExportsConfig = ExportsConfig()
+    """When exports are asked for, and how they are published."""
+    http: HttpConfig = HttpConfig()
+    """Probes, metrics, status page."""
+    connections: tuple[ConnectionConfig, ...]
+    """The access tokens, one table ``[[connections]]`` each; at least one."""
+
+    def __post_init__(self) -> None:
+        if not self.connections:
+            refuse("connections", "at least one [[connections]] is needed")
+        for i, connection in enumerate(self.connections):
+            for j, earlier in enumerate(self.connections[:i]):
+                if connection.name == earlier.name:
+                    refuse(f"connections[{i}].name", f'connections[{j}] is called "{connection.name}" too')
+                if connection.access_token == earlier.access_token:
+                    refuse(f"connections[{i}].access_token", f"is that of connections[{j}] too")
+        # Written so that nan is refused as well.
+        if not self.exports.transaction_seconds < self.kafka.transaction_timeout.total_seconds():
+            refuse("kafka.transaction_timeout", "has to be longer than exports.transaction_seconds")
+        ours = self.topics
+        topics = {ours.events, ours.dead_letters, ours.checkpoints, ours.signals}
+        topics |= {ours.entity_topic(StreamKey(c.name, t)) for c in self.connections for t in EntityType}
+        for topic in self.topics.config:
+            if topic not in topics:
+                problem = f"is no topic of these settings{suggestion(topic, topics)}"
+                refuse(f'topics.config."{topic}"', problem)
+
+    def streams(self) -> tuple[StreamKey, ...]:
+        """All streams, in the order of the file."""
+        return tuple(StreamKey(c.name, t) for c in self.connections for t in c.entity_types)
+
+    def secrets(self) -> tuple[Secret, ...]:
+        """Everything that no log, metric, topic, error or page may show."""
+        found = [self.kafka.sasl_password, self.kafka.ssl_key_password]
+        for connection in self.connections:
+            found += [connection.client_token, connection.access_token]
+        return tuple(secret for secret in found if secret is not None)
+
+
+_SECTIONS: dict[str, type[msgspec.Struct]] = {
+    "kafka": KafkaConfig,
+    "topics": TopicsConfig,
+    "exports": ExportsConfig,
+    "http": HttpConfig,
+}
+
+
+def load_config(path: Path, *, environ: Mapping[str, str]) -> Config:
+    """The settings in the file, overridden by those in the environment; ``ConfigError`` and nothing else."""
+    data, origins = with_overrides(read_toml(path), _SECTIONS, environ)
+    try:
+        config = Decoder(environ=environ, directory=path.parent).struct(Config, data)
+        _refuse_unsupported(config)
+    except ConfigError as error:
+        raise from_variable(error, origins, environ) from None
+    return config
+
+
+def _refuse_unsupported(config: Config) -> None:
+    """What the settings can say before the program can do it. Better refused than quietly left out."""
+    if config.kafka.delivery == "at_least_once":
+        refuse("kafka.delivery", '"at_least_once" is not supported yet; leave it at "exactly_once"')
+    for i, connection in enumerate(config.connections):
+        for name in ("enterprise_ids", "chain_ids"):
+            if getattr(connection, name):
+                refuse(f"connections[{i}].{name}", "not supported yet; leave it out to export all there is")
+        if EntityType.LEDGER_ENTRY in connection.entity_types:
+            j = connection.entity_types.index(EntityType.LEDGER_ENTRY)
+            refuse(f"connections[{i}].entity_types[{j}]", "LedgerEntry is not supported yet")

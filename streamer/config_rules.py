@@ -1,0 +1,77 @@
+"""What single settings have to look like, apart from their type; used by the structs to check themselves."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from datetime import timedelta
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+from streamer.errors import ConfigError
+
+CONNECTION_NAME = re.compile(r"[a-z0-9-]{1,40}")
+SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):[0-9]{1,5}")
+TOPIC_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,248}")
+TOPIC_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def refuse(path: str, problem: str) -> NoReturn:
+    """Says where and what; the path is that of the struct's own field; the decoder completes it."""
+    raise ConfigError(path, problem)
+
+
+def check_between(path: str, value: timedelta, low: timedelta, high: timedelta) -> None:
+    """Refuses a time outside the limits, which are part of what is allowed."""
+    if not low <= value <= high:
+        refuse(path, f"expected {low.total_seconds():g}s to {high.total_seconds():g}s")
+
+
+def check_login(kafka: object, protocol: str) -> None:
+    """``sasl_mechanism``, name and password are there with a ``SASL_…`` protocol, and only with it."""
+    for name in ("sasl_mechanism", "sasl_username", "sasl_password"):
+        if protocol.startswith("SASL_") and getattr(kafka, name) is None:
+            refuse(name, f'is missing: security_protocol = "{protocol}" needs it')
+        if not protocol.startswith("SASL_") and getattr(kafka, name) is not None:
+            refuse(name, 'needs security_protocol = "SASL_SSL" (or "SASL_PLAINTEXT")')
+
+
+def check_certificates(kafka: object, protocol: str) -> None:
+    """Files for TLS are there only where TLS is, and a key only with its certificate."""
+    for name in ("ssl_ca_file", "ssl_cert_file", "ssl_key_file", "ssl_key_password"):
+        if getattr(kafka, name) is not None and not protocol.endswith("SSL"):
+            refuse(name, 'needs security_protocol = "SSL" (or "SASL_SSL")')
+    for name in ("ssl_key_file", "ssl_key_password"):
+        if getattr(kafka, name) is not None and getattr(kafka, "ssl_cert_file", None) is None:
+            refuse(name, "needs ssl_cert_file, the certificate that the key belongs to")
+
+
+def check_placeholders(path: str, template: str) -> None:
+    """A topic's name is made of ``{prefix}``, ``{connection}`` and ``{type}``, the last one at least."""
+    placeholders = re.findall(r"\{[^}]*\}", template)
+    if "{type}" not in placeholders:
+        refuse(path, "needs {type}, or entities of all types would share a topic")
+    for placeholder in placeholders:
+        if placeholder not in ("{prefix}", "{connection}", "{type}"):
+            refuse(path, f"knows {{prefix}}, {{connection}} and {{type}}, not {placeholder}")
+
+
+def rooted_url(path: str, url: str) -> str:
+    """The URL without a slash at its end, if tokens may be sent there."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        refuse(path, "is no URL; expected scheme and host, such as https://api.mews.com")
+    if not host or port == 0 or parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
+        refuse(path, "expected scheme and host alone, such as https://api.mews.com")
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
+        refuse(path, "expected https://; plain http:// is for this machine only (127.0.0.1, localhost)")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

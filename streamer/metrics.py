@@ -1,0 +1,147 @@
+"""What is counted and measured, declared in one place, with names that begin with ``streamer_``.
+
+``Metrics`` belongs to the process, ``StreamMetrics`` to one stream. They live in a registry of their own, so
+that a test or a second daemon in one process starts from nothing. What one stream does is told per stream; what
+Kafka or the process does, once.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from streamer.model import StreamKey
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+"""The ``Content-Type`` of ``Metrics.render``."""
+
+_STREAM = ("connection", "entity_type")
+# A commit takes some tens of milliseconds; the last bound is the default transaction timeout.
+_COMMIT_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class Metrics:
+    """All metrics of one process."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        # Memory, processor time and open files, under the names that every dashboard knows.
+        ProcessCollector(registry=registry)
+
+        def counter(name: str, text: str, *more: str) -> Counter:
+            return Counter(f"streamer_{name}", text, (*_STREAM, *more), registry=registry)
+
+        def gauge(name: str, text: str, *more: str) -> Gauge:
+            return Gauge(f"streamer_{name}", text, (*_STREAM, *more), registry=registry)
+
+        self.records = counter("records", "Records committed.")
+        self.bytes = counter("bytes", "Bytes of lines committed, as downloaded and without headers.")
+        self.lines = counter("lines", "Lines committed: records, dead letters and blank ones.")
+        self.transactions = counter("transactions", "Transactions by outcome: committed, aborted.", "outcome")
+        self.exports = counter("exports", "Exports ended, by outcome: completed, failed, expired.", "outcome")
+        self.retries = counter("retries", "Steps tried again, by reason.", "reason")
+        self.dead_letters = counter("dead_letters", "Lines that could not become a record, by reason.", "reason")
+        self.downloads_resumed = counter("downloads_resumed", "Downloads that went on in the middle of a file.")
+        self.phase = gauge("phase", "1 for the phase that the stream is in, 0 for those it was in.", "phase")
+        self.lag = gauge("lag_seconds", "Age of what is published: now minus the end of the newest window.")
+        self.blocked = gauge("blocked_seconds", "For how long another export has kept ours waiting; 0: it doesn't.")
+        self.stopped = gauge("stream_stopped", "1 while the stream waits for a person to look: raise an alarm.")
+
+        self.commit_seconds = Histogram(
+            "streamer_commit_seconds",
+            "From the begin of a transaction to the end of its commit.",
+            buckets=_COMMIT_SECONDS,
+            registry=registry,
+        )
+        self.producer_restarts = Counter(
+            "streamer_producer_restarts",
+            "Producers replaced after a failure or by fencing.",
+            registry=registry,
+        )
+        self.owned_shards = Gauge("streamer_owned_shards", "Shards that this replica works on.", registry=registry)
+        self.loop_delay = Gauge(
+            "streamer_loop_delay_seconds", "How late the event loop last ran what was due.", registry=registry
+        )
+        self._streams: dict[StreamKey, StreamMetrics] = {}
+
+    def stream(self, key: StreamKey) -> StreamMetrics:
+        """The metrics of one stream, always the same object."""
+        found = self._streams.get(key)
+        if found is None:
+            found = self._streams[key] = StreamMetrics(self, key)
+        return found
+
+    def render(self) -> bytes:
+        """The page for Prometheus."""
+        return generate_latest(self.registry)
+
+
+class StreamMetrics:
+    """What one stream does. Labels are resolved once, as a record's worth of time matters here."""
+
+    def __init__(self, metrics: Metrics, key: StreamKey) -> None:
+        self._metrics = metrics
+        self._labels = (str(key.connection), key.entity_type.value)
+        self._phase: str | None = None
+        self._records = metrics.records.labels(*self._labels)
+        self._bytes = metrics.bytes.labels(*self._labels)
+        self._lines = metrics.lines.labels(*self._labels)
+        self._committed = metrics.transactions.labels(*self._labels, "committed")
+        self._aborted = metrics.transactions.labels(*self._labels, "aborted")
+        self._resumed = metrics.downloads_resumed.labels(*self._labels)
+
+    def committed(self, *, records: int, lines: int, size: int, seconds: float) -> None:
+        """A transaction is committed; ``size`` in bytes of lines."""
+        self._committed.inc()
+        self._records.inc(records)
+        self._lines.inc(lines)
+        self._bytes.inc(size)
+        self._metrics.commit_seconds.observe(seconds)
+
+    def aborted(self) -> None:
+        """A transaction came to nothing, or nobody knows what it came to."""
+        self._aborted.inc()
+
+    def export_ended(self, outcome: str) -> None:
+        """``completed``, ``failed`` or ``expired``."""
+        self._metrics.exports.labels(*self._labels, outcome).inc()
+
+    def retried(self, reason: str) -> None:
+        """A step is to be tried again; the reason is one of a few words, never a message."""
+        self._metrics.retries.labels(*self._labels, reason).inc()
+
+    def dead_letter(self, reason: str, count: int = 1) -> None:
+        """Lines are set aside; the reason is one of a few words, never a message."""
+        self._metrics.dead_letters.labels(*self._labels, reason).inc(count)
+
+    def download_resumed(self) -> None:
+        """A download goes on in the middle of its file."""
+        self._resumed.inc()
+
+    def entered(self, phase: str) -> None:
+        """The stream is in this phase now, and in no other."""
+        if self._phase is not None:
+            self._metrics.phase.labels(*self._labels, self._phase).set(0)
+        self._metrics.phase.labels(*self._labels, phase).set(1)
+        self._phase = phase
+
+    def lags(self, by: timedelta) -> None:
+        """How old what is published is."""
+        self._metrics.lag.labels(*self._labels).set(by.total_seconds())
+
+    def blocked(self, since: timedelta) -> None:
+        """For how long somebody else's export has kept ours waiting; nothing once it no longer does."""
+        self._metrics.blocked.labels(*self._labels).set(since.total_seconds())
+
+    def stopped(self, stopped: bool) -> None:
+        """Whether a person must look."""
+        self._metrics.stopped.labels(*self._labels).set(stopped)
+
+    def left(self) -> None:
+        """Another replica has the stream now: this one says nothing of its state any more. Counters stay."""
+        self._metrics.phase.remove_by_labels({"connection": self._labels[0], "entity_type": self._labels[1]})
+        self._phase = None
+        for gauge in (self._metrics.lag, self._metrics.blocked, self._metrics.stopped):
+            gauge.remove_by_labels({"connection": self._labels[0], "entity_type": self._labels[1]})

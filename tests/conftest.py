@@ -1,0 +1,45 @@
+import os
+import re
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from streamer.sandbox.local_kafka import LocalKafka
+from tests.brokers import Kafka, broker_for_tests
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the machine reaches a test, or a process that it starts."""
+    for name in list(os.environ):
+        if name.startswith("STREAMER_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    """A real Apache Kafka for the whole run. It belongs to no event loop, so every test may use it."""
+    with broker_for_tests(tmp_path_factory.mktemp("kafka"), os.environ) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def local_kafka(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
+    """A broker with a listener behind a proxy, whichever broker the other tests run against.
+
+    Most often it is the others' broker too, so leave it running: a test that kills or
+    pauses a broker starts one of its own.
+    """
+    if kafka.local is not None:
+        yield kafka.local
+        return
+    with LocalKafka(tmp_path_factory.mktemp("local-kafka"), proxied_port=0) as local:
+        yield local
+
+
+@pytest.fixture
+def prefix(request: pytest.FixtureRequest) -> str:
+    """A name that only this test has in this run and any other, for topics, groups and transactional ids."""
+    words = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())
+    return f"{words[:40].strip('-')}-{uuid.uuid4().hex[:8]}"
