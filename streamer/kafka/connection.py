@@ -1,0 +1,67 @@
+"""How to reach the brokers: one set of client options, the deadlines, and how aiokafka's errors become ours."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiokafka.errors import KafkaError
+
+from streamer.config import KafkaConfig
+from streamer.errors import KafkaUnavailableError
+
+START_SECONDS = 60.0
+"""Longest wait for a client to start: `start()` on a broker that hangs never returns by itself (measured)."""
+
+CALL_SECONDS = 30.0
+"""Longest wait for the answer to one question: metadata, offsets, configs."""
+
+STOP_SECONDS = 10.0
+"""Longest wait for an abort or a stop; both flush first, and hang as long as the broker does (measured)."""
+
+
+def client_options(config: KafkaConfig) -> dict[str, Any]:
+    """Keyword arguments that every aiokafka client of this process takes."""
+    options: dict[str, Any] = {
+        "bootstrap_servers": list(config.bootstrap_servers),
+        "client_id": config.client_id,
+        "security_protocol": config.security_protocol,
+        # Shorter than the default of 100 ms: a new coordinator or leader is found that much sooner.
+        "retry_backoff_ms": 50,
+    }
+    if config.security_protocol.startswith("SASL"):
+        options["sasl_mechanism"] = config.sasl_mechanism
+        options["sasl_plain_username"] = config.sasl_username
+        options["sasl_plain_password"] = config.sasl_password.reveal() if config.sasl_password else None
+    if config.security_protocol.endswith("SSL"):
+        options["ssl_context"] = _ssl_context(config)
+    return options
+
+
+def _ssl_context(config: KafkaConfig) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=config.ssl_ca_file)
+    if config.ssl_cert_file:
+        password = config.ssl_key_password.reveal() if config.ssl_key_password else None
+        context.load_cert_chain(config.ssl_cert_file, config.ssl_key_file, password)
+    return context
+
+
+@asynccontextmanager
+async def answered_within(seconds: float, what: str) -> AsyncIterator[None]:
+    """A deadline around calls to Kafka. Raises ``KafkaUnavailableError`` when it passes and for aiokafka's errors."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise KafkaUnavailableError(f"no answer from Kafka within {seconds:g} s: {what}") from error
+    except KafkaError as error:
+        raise KafkaUnavailableError(f"Kafka refused or failed: {what}: {describe(error)}") from error
+
+
+def describe(error: BaseException) -> str:
+    """An error of aiokafka in a few words; its class where it has no text of its own."""
+    text = str(error).strip()
+    return text if text and text != type(error).__name__ else type(error).__name__

@@ -1,0 +1,206 @@
+"""The topics: what they are to be like, making the missing ones, and reading back what they are.
+
+Existing topics are never altered; where they differ from what is wanted, ``differences`` says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from streamer.config import CHECKPOINT_SHARDS, Config
+from streamer.errors import FatalError, KafkaUnavailableError
+from streamer.kafka.connection import CALL_SECONDS, answered_within, client_options
+
+_DAY = 24 * 60 * 60 * 1000
+_ALREADY_EXISTS = 36
+_UNKNOWN_TOPIC = 3
+_LARGEST_BATCH_BY_DEFAULT = 1_048_588
+_HEADROOM = 64 * 1024
+"""Bytes that a record may need beside its line: key, headers, framing."""
+
+
+class TopicSpec(msgspec.Struct, frozen=True):
+    """What a topic is to be like; ``configs`` hold Kafka's own names and values."""
+
+    name: str
+    partitions: int
+    configs: Mapping[str, str]
+
+
+class Topic(msgspec.Struct, frozen=True):
+    """What a topic is like. ``max_message_bytes`` limits a whole batch, not a record (measured)."""
+
+    name: str
+    partitions: int
+    replication_factor: int
+    configs: Mapping[str, str]
+
+    @property
+    def max_message_bytes(self) -> int:
+        return int(self.configs.get("max.message.bytes", _LARGEST_BATCH_BY_DEFAULT))
+
+
+def topic_specs(config: Config) -> tuple[TopicSpec, ...]:
+    """Every topic that the streams of ``config`` write to, with the configs that suit it."""
+    topics, largest = config.topics, str(largest_batch(config.exports.max_line_bytes))
+    compact = {
+        "cleanup.policy": "compact",
+        "max.message.bytes": largest,
+        "min.compaction.lag.ms": str(_DAY),
+        "max.compaction.lag.ms": str(30 * _DAY),
+        "delete.retention.ms": str(7 * _DAY),
+        "segment.ms": str(_DAY),
+    }
+    dead_letters = {"cleanup.policy": "delete", "retention.ms": str(30 * _DAY), "max.message.bytes": largest}
+    checkpoints = {
+        "cleanup.policy": "compact",
+        "segment.bytes": str(16 * 1024 * 1024),
+        "segment.ms": str(60 * 60 * 1000),
+        "min.cleanable.dirty.ratio": "0.1",
+        "delete.retention.ms": str(60 * 60 * 1000),
+    }
+    entity_topics = dict.fromkeys(topics.entity_topic(key) for key in config.streams())
+    wanted = [
+        *((name, topics.partitions, compact) for name in entity_topics),
+        (topics.events, topics.partitions, {"cleanup.policy": "delete", "retention.ms": str(365 * _DAY)}),
+        (topics.dead_letters, topics.partitions, dead_letters),
+        (topics.checkpoints, CHECKPOINT_SHARDS, checkpoints),
+    ]
+    always = {"unclean.leader.election.enable": "false", "message.timestamp.type": "CreateTime"}
+    return tuple(
+        TopicSpec(name, partitions, {**always, **configs, **topics.config.get(name, {})})
+        for name, partitions, configs in wanted
+    )
+
+
+def largest_batch(max_line_bytes: int) -> int:
+    """``max.message.bytes`` with which a line of the longest allowed length still fits."""
+    return max(_LARGEST_BATCH_BY_DEFAULT, max_line_bytes + _HEADROOM)
+
+
+def differences(spec: TopicSpec, topic: Topic) -> list[str]:
+    """What about an existing topic is not as wanted, a sentence each."""
+    found = []
+    if topic.partitions != spec.partitions:
+        found.append(f"has {topic.partitions} partitions instead of {spec.partitions}")
+    for name, value in sorted(_with_replicas(spec, topic.replication_factor).configs.items()):
+        actual = topic.configs.get(name)
+        if actual != value:
+            found.append(f"has {name}={actual} instead of {value}")
+    return found
+
+
+def _with_replicas(spec: TopicSpec, replication_factor: int) -> TopicSpec:
+    """With one in-sync replica a committed record could be lost while its checkpoint lives."""
+    if replication_factor < 3:
+        return spec
+    return msgspec.structs.replace(spec, configs={"min.insync.replicas": "2", **spec.configs})
+
+
+class TopicAdmin:
+    """Makes topics and reads what they are like. Raises ``KafkaUnavailableError``; ``FatalError`` for a refusal."""
+
+    def __init__(self, admin: AIOKafkaAdminClient) -> None:
+        self._admin = admin
+
+    @classmethod
+    async def connect(cls, config: Config) -> TopicAdmin:
+        """A connected one. To be closed."""
+        admin = AIOKafkaAdminClient(**client_options(config.kafka))
+        try:
+            async with answered_within(CALL_SECONDS, "connecting to the brokers"):
+                await admin.start()
+        except KafkaUnavailableError:
+            await admin.close()
+            raise
+        return cls(admin)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._admin.close()
+
+    async def describe(self, names: Iterable[str]) -> dict[str, Topic]:
+        """Those of the topics that exist, by name."""
+        wanted = list(names)
+        async with answered_within(CALL_SECONDS, "describing topics"):
+            described = await self._admin.describe_topics(wanted)
+            found = {topic["topic"]: topic for topic in described if topic["error_code"] == 0}
+            configs = await self._configs(ConfigResourceType.TOPIC, list(found))
+        return {
+            name: Topic(
+                name=name,
+                partitions=len(topic["partitions"]),
+                replication_factor=min((len(part["replicas"]) for part in topic["partitions"]), default=0),
+                configs=configs.get(name, {}),
+            )
+            for name, topic in found.items()
+        }
+
+    async def create(self, specs: Sequence[TopicSpec], *, replication_factor: int) -> None:
+        """Make topics; one that exists by now is left as it is. ``replication_factor`` -1 is the broker's default."""
+        replicas = replication_factor if replication_factor > 0 else await self._default_replication_factor()
+        new = [
+            NewTopic(
+                spec.name,
+                spec.partitions,
+                replicas,
+                topic_configs=dict(_with_replicas(spec, replicas).configs),
+            )
+            for spec in specs
+        ]
+        async with answered_within(CALL_SECONDS, "creating topics"):
+            answer = await self._admin.create_topics(new, timeout_ms=int(CALL_SECONDS * 1000))
+        # Refusals come back in the answer, not as exceptions.
+        for name, code, *message in answer.topic_errors:
+            if code not in (0, _ALREADY_EXISTS):
+                raise FatalError(f"Kafka refuses to create the topic {name}: {message[0] if message else code}")
+
+    async def _default_replication_factor(self) -> int:
+        """aiokafka speaks a version of CreateTopics in which the broker can't be left to choose (KIP-464)."""
+        async with answered_within(CALL_SECONDS, "asking for the default replication factor"):
+            cluster = await self._admin.describe_cluster()
+            broker = str(cluster["brokers"][0]["node_id"])
+            configs = await self._configs(ConfigResourceType.BROKER, [broker])
+        return int(configs[broker].get("default.replication.factor", "1"))
+
+    async def _configs(self, kind: ConfigResourceType, names: Sequence[str]) -> dict[str, dict[str, str]]:
+        if not names:
+            return {}
+        answers = await self._admin.describe_configs([ConfigResource(kind, name) for name in names])
+        return {
+            name: {entry[0]: entry[1] for entry in entries}
+            for answer in answers
+            for _code, _message, _kind, name, entries in answer.resources
+        }
+
+
+async def prepare_topics(config: Config) -> dict[str, Topic]:
+    """Every topic of ``config``, by name, made where missing. Raises ``FatalError`` where one can't be had."""
+    admin = await TopicAdmin.connect(config)
+    try:
+        specs = {spec.name: spec for spec in topic_specs(config)}
+        topics = await admin.describe(specs)
+        missing = [spec for name, spec in specs.items() if name not in topics]
+        if missing and not config.topics.create:
+            names = ", ".join(spec.name for spec in missing)
+            raise FatalError(f"topics are missing and topics.create is off: {names}")
+        if missing:
+            await admin.create(missing, replication_factor=config.topics.replication_factor)
+            topics = await admin.describe(specs)
+    finally:
+        await admin.close()
+    for name in specs:
+        if name not in topics:
+            # Right after creation the answering broker may not know the topic yet: the caller tries again.
+            raise KafkaUnavailableError(f"the topic {name} is not known to the brokers yet")
+    shards = topics[config.topics.checkpoints].partitions
+    if shards != CHECKPOINT_SHARDS:
+        raise FatalError(
+            f"the topic {config.topics.checkpoints} has {shards} partitions; it must have {CHECKPOINT_SHARDS}, "
+            "because a stream's place in it must never change"
+        )
+    return topics
