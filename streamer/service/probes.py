@@ -1,0 +1,81 @@
+"""The HTTP side of a replica: probes, metrics and the state of the streams. Nothing on it changes anything."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from streamer.errors import ConfigError
+from streamer.metrics import CONTENT_TYPE, Metrics
+
+_INDEX = """streamer
+
+/livez        the process works
+/readyz       it takes part in the group
+/metrics      for Prometheus
+/api/streams  every stream of every replica, as JSON
+"""
+
+
+class Probes:
+    """Serves them; ``ready`` and ``rows`` are asked at each request."""
+
+    def __init__(
+        self, *, metrics: Metrics, ready: Callable[[], bool], rows: Callable[[], list[dict[str, Any]]]
+    ) -> None:
+        self._metrics = metrics
+        self._ready = ready
+        self._rows = rows
+        self._runner: web.AppRunner | None = None
+        self.port = 0
+        """The port that is listened on, once ``start`` has returned."""
+
+    async def start(self, host: str, port: int) -> None:
+        """Listen; port 0 takes any free one. Raises ``ConfigError`` where that can't be."""
+        app = web.Application()
+        app.add_routes(
+            [
+                web.get("/", self._index),
+                web.get("/livez", self._livez),
+                web.get("/readyz", self._readyz),
+                web.get("/metrics", self._serve_metrics),
+                web.get("/api/streams", self._streams),
+            ]
+        )
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, host, port).start()
+        except OSError as error:
+            await self.stop()
+            if error.errno == errno.EADDRINUSE:
+                problem = f"port {port} is in use; choose another one, or 0 for any that is free"
+                raise ConfigError("http.port", problem) from error
+            raise ConfigError("http.host", f"can't listen on {host}:{port}: {error.strerror}") from error
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Close the port."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _index(self, _request: web.Request) -> web.Response:
+        return web.Response(text=_INDEX)
+
+    async def _livez(self, _request: web.Request) -> web.Response:
+        # That the loop came here is the proof; Kafka or Mews being down is no reason to restart.
+        return web.Response(text="ok\n")
+
+    async def _readyz(self, _request: web.Request) -> web.Response:
+        ready = self._ready()
+        return web.Response(text="ready\n" if ready else "not ready\n", status=200 if ready else 503)
+
+    async def _serve_metrics(self, _request: web.Request) -> web.Response:
+        return web.Response(body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+
+    async def _streams(self, _request: web.Request) -> web.Response:
+        return web.Response(body=msgspec.json.encode({"streams": self._rows()}), content_type="application/json")

@@ -1,0 +1,322 @@
+"""One replica: takes part in the group, works on the shards that it is given, and leaves without harm.
+
+``run`` is the supervisor. Its tasks run for ever, and one that fails is a defect that ends the process, so that
+Kubernetes starts a fresh one. What the outside world does (Kafka away, Mews away, shards moved) ends none of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import structlog
+
+from streamer.config import CHECKPOINT_SHARDS, Config
+from streamer.core.backoff import BackoffPolicy, delay
+from streamer.core.partitioner import check_partitioner, partition_of
+from streamer.core.schedule import freshness
+from streamer.errors import FatalError, KafkaUnavailableError, NotOwnerError
+from streamer.kafka.checkpoints import CheckpointReader
+from streamer.kafka.ownership import Ownership
+from streamer.kafka.producer import shard_producer
+from streamer.kafka.topics import Topic, prepare_topics
+from streamer.metrics import Metrics
+from streamer.model import Shard, StreamKey
+from streamer.service.clock import Clock
+from streamer.service.probes import Probes
+from streamer.service.session import Session, ShardTopics, take_over
+from streamer.service.shard import OwnedShard
+from streamer.service.status import stream_rows
+from streamer.service.stream import Stream
+from streamer.service.streams import Connections, build_streams
+
+log = structlog.get_logger()
+
+DRAIN_SECONDS = 6.0
+"""How long streams have to commit what is in hand after SIGTERM; with what follows, less than 10 s in all."""
+
+LEAVE_SECONDS = 3.0
+"""How long closing producers and leaving the group may take after that. What is left over, the brokers time out."""
+
+_PULSE_SECONDS = 1.0
+_ASK_AGAIN = BackoffPolicy(base=1.0, ceiling=15.0)
+
+R = TypeVar("R")
+
+
+class Replica:
+    """This process's share of the work on the ``chosen`` streams; with ``once``, until each has completed an export."""
+
+    def __init__(
+        self, config: Config, *, clock: Clock, metrics: Metrics, chosen: Sequence[StreamKey], once: bool = False
+    ) -> None:
+        self.streams: Mapping[StreamKey, Stream] = {}
+        """The streams' loops, also of shards that others own; empty until Kafka has answered."""
+        self.alone = True
+        """With ``once``: whether this replica had all shards to itself, as it must."""
+        self._config = config
+        self._clock = clock
+        self._metrics = metrics
+        self._chosen = tuple(chosen)
+        self._once = once
+        self._owner = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
+        self._session_seconds = config.kafka.session_timeout.total_seconds()
+        self._probes = Probes(metrics=metrics, ready=self._is_ready, rows=self.rows)
+        self._ownership: Ownership | None = None
+        self._reader: CheckpointReader | None = None
+        self._working: dict[Shard, asyncio.Task[None]] = {}
+        self._ending: dict[Shard, asyncio.Task[None]] = {}
+        self._joined = False
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The state of all streams, for ``/api/streams``."""
+        entries = self._reader.entries if self._reader else {}
+        return stream_rows(self._chosen, entries, now=self._clock.now())
+
+    async def run(self) -> None:
+        """Work until the clock's ``stopping`` is set, then drain. Raises ``ConfigError``, ``FatalError``."""
+        check_partitioner()
+        if not self._once:
+            await self._probes.start(self._config.http.host, self._config.http.port)
+            log.info("listening", host=self._config.http.host, port=self._probes.port)
+        try:
+            topics = await self._patiently("topics", lambda: prepare_topics(self._config))
+            if topics is None:
+                return
+            async with Connections(self._clock) as connections:
+                self.streams = build_streams(
+                    self._config,
+                    connections=connections,
+                    topics=topics,
+                    clock=self._clock,
+                    metrics=self._metrics,
+                    once=self._once,
+                )
+                await self._take_part(topics)
+        finally:
+            await self._probes.stop()
+
+    async def _take_part(self, topics: Mapping[str, Topic]) -> None:
+        self._reader = await self._patiently("checkpoints", self._start_reader)
+        self._ownership = await self._patiently("group", self._start_ownership) if self._reader else None
+        if self._reader is None or self._ownership is None:
+            return
+        tasks = (
+            asyncio.create_task(self._reader.run(), name="checkpoint reader"),
+            asyncio.create_task(self._ownership.run(), name="group membership"),
+            asyncio.create_task(self._pulse(self._ownership), name="pulse"),
+            asyncio.create_task(self._measure_loop(), name="loop delay"),
+            asyncio.create_task(self._follow_assignment(topics, self._ownership, self._reader), name="assignment"),
+        )
+        stopping = asyncio.create_task(self._clock.stopping.wait(), name="stopping")
+        try:
+            await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            # None of the tasks ends by itself: one that is done has failed, and its error ends the process.
+            for task in tasks:
+                if task.done():
+                    task.result()
+            await self._drain()
+        finally:
+            stopping.cancel()
+            await self._leave(tasks)
+
+    async def _drain(self) -> None:
+        """Let the streams commit what they have in hand."""
+        working = list(self._working.values())
+        log.info("draining", shards=sorted(self._working))
+        if working:
+            done, late = await asyncio.wait(working, timeout=DRAIN_SECONDS)
+            for task in done:
+                task.result()
+            if late:
+                log.warning("drain_cut_short", seconds=DRAIN_SECONDS, shards_left=len(late))
+
+    async def _leave(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+        """Close everything, within the limit; what can't be closed is left to the brokers' timeouts."""
+        ending = [*self._working.values(), *self._ending.values(), *tasks]
+        for task in ending:
+            task.cancel()
+        try:
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await asyncio.gather(*ending, return_exceptions=True)
+                await asyncio.gather(*(part.stop() for part in (self._ownership, self._reader) if part))
+        except TimeoutError:
+            log.warning("left_uncleanly", seconds=LEAVE_SECONDS)
+        log.info("left")
+
+    async def _follow_assignment(
+        self, topics: Mapping[str, Topic], ownership: Ownership, reader: CheckpointReader
+    ) -> None:
+        """Start and end work on shards as the group assigns them.
+
+        A rebalance alone ends nothing: shards that stay go on through it. But without an assignment for twice the
+        session timeout, somebody else surely has them.
+        """
+        while True:
+            await self._until_changed(ownership)
+            assignment = ownership.assignment
+            if assignment is None:
+                if self._clock.monotonic() - ownership.unassigned_since > 2 * self._session_seconds:
+                    self._end_work(set(self._working))
+                continue
+            self._joined = True
+            if self._once and len(assignment) < CHECKPOINT_SHARDS:
+                self.alone = False
+                self._clock.stopping.set()
+                continue
+            self._end_work(set(self._working) - assignment)
+            self._collect_ended()
+            self._ending = {shard: task for shard, task in self._ending.items() if not task.done()}
+            for shard in sorted(assignment - set(self._working) - set(self._ending)):
+                if streams := self._streams_of(shard):
+                    work = self._owned(shard, streams, topics, ownership, reader)
+                    self._working[shard] = asyncio.create_task(work.run(), name=f"shard {shard}")
+            self._metrics.owned_shards.set(len(assignment))
+            if self._once and not self._working:
+                self._clock.stopping.set()
+
+    async def _until_changed(self, ownership: Ownership) -> None:
+        """Until the assignment changes or a shard's work ends, at most a second."""
+        changed = asyncio.create_task(ownership.changed.wait())
+        try:
+            await asyncio.wait(
+                {changed, *self._working.values(), *self._ending.values()},
+                timeout=_PULSE_SECONDS,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        finally:
+            changed.cancel()
+        ownership.changed.clear()
+
+    def _collect_ended(self) -> None:
+        """A shard's work ends by itself only when its streams are done; an error of it is a defect."""
+        for shard, task in list(self._working.items()):
+            if task.done():
+                task.result()
+                if self._once:
+                    del self._working[shard]
+
+    def _end_work(self, shards: set[Shard]) -> None:
+        """Step down from shards. Their producers close in the background, which may take some seconds; should a shard
+        come back meanwhile, its work begins when that is over.
+        """
+        for shard in shards:
+            log.info("shard_given_up", shard=shard)
+            task = self._ending[shard] = self._working.pop(shard)
+            task.cancel()
+            for stream in self._streams_of(shard):
+                self._metrics.stream(stream.key).left()
+
+    def _streams_of(self, shard: Shard) -> list[Stream]:
+        """The chosen streams of a shard that are not done."""
+        return [
+            stream
+            for key in self._chosen
+            if partition_of(str(key).encode(), CHECKPOINT_SHARDS) == shard
+            and (stream := self.streams[key]).done is None
+        ]
+
+    def _owned(
+        self,
+        shard: Shard,
+        streams: Sequence[Stream],
+        topics: Mapping[str, Topic],
+        ownership: Ownership,
+        reader: CheckpointReader,
+    ) -> OwnedShard:
+        names = self._config.topics
+
+        async def take(shard: Shard) -> Session:
+            return await take_over(
+                shard,
+                new_producer=lambda shard: shard_producer(
+                    self._config, topics, shard, milliseconds=self._clock.milliseconds
+                ),
+                group=ownership,
+                checkpoints=reader,
+                owner=self._owner,
+                topics=ShardTopics(events=names.events, checkpoints=names.checkpoints, dead_letters=names.dead_letters),
+                metrics=self._metrics,
+                monotonic=self._clock.monotonic,
+            )
+
+        return OwnedShard(
+            shard, streams, take_over=take, clock=self._clock, restarted=self._metrics.producer_restarts.inc
+        )
+
+    async def _pulse(self, ownership: Ownership) -> None:
+        """Hear from the coordinator regularly, for readiness, and keep the gauges that grow with time."""
+        while True:
+            try:
+                await self._hear(ownership)
+            except (NotOwnerError, KafkaUnavailableError) as error:
+                log.warning("coordinator_not_heard", reason=str(error))
+            now = self._clock.now()
+            for key, row in self._reader.entries.items() if self._reader else ():
+                fresh = freshness(row.checkpoint) if row.checkpoint else None
+                if fresh and row.shard in self._working:
+                    self._metrics.stream(StreamKey.parse(key)).lags(now - fresh)
+            await asyncio.sleep(self._session_seconds / 4)
+
+    async def _hear(self, ownership: Ownership) -> None:
+        """A proof where a shard is owned; in a rebalance and without shards, any answer of the coordinator."""
+        assignment = ownership.assignment
+        if assignment:
+            try:
+                await ownership.prove(min(assignment))
+            except NotOwnerError:
+                log.debug("not_owner_for_now")
+            else:
+                return
+        await ownership.hear()
+
+    async def _measure_loop(self) -> None:
+        """How late the loop runs what is due: the one number that tells of anything that blocks it."""
+        while True:
+            before = self._clock.monotonic()
+            await asyncio.sleep(_PULSE_SECONDS)
+            self._metrics.loop_delay.set(max(0.0, self._clock.monotonic() - before - _PULSE_SECONDS))
+
+    def _is_ready(self) -> bool:
+        heard_at = self._ownership.heard_at if self._ownership else None
+        if not self._joined or heard_at is None or self._clock.stopping.is_set():
+            return False
+        return self._clock.monotonic() - heard_at < 2 * self._session_seconds
+
+    async def _start_reader(self) -> CheckpointReader:
+        reader = CheckpointReader(self._config)
+        try:
+            await reader.start()
+        except BaseException:
+            await reader.stop()
+            raise
+        return reader
+
+    async def _start_ownership(self) -> Ownership:
+        ownership = Ownership(self._config, monotonic=self._clock.monotonic)
+        try:
+            await ownership.start()
+        except BaseException:
+            await ownership.stop()
+            raise
+        return ownership
+
+    async def _patiently(self, what: str, attempt: Callable[[], Awaitable[R]]) -> R | None:
+        """Try until Kafka answers, saying so; None where the daemon is to stop first. ``once`` gives up in the end."""
+        tries = 0
+        while not self._clock.stopping.is_set():
+            try:
+                return await attempt()
+            except KafkaUnavailableError as error:
+                tries += 1
+                servers = ", ".join(self._config.kafka.bootstrap_servers)
+                if self._once and tries >= 3:
+                    raise FatalError(f"Kafka can't be used at {servers} (kafka.bootstrap_servers): {error}") from error
+                wait = delay(_ASK_AGAIN, tries, random=self._clock.dice)
+                log.warning("waiting_for_kafka", servers=servers, step=what, reason=str(error), seconds=round(wait, 1))
+                await self._clock.rest(wait)
+        return None

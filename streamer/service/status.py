@@ -1,0 +1,88 @@
+"""What is said of each stream on ``/api/streams``: made of the checkpoint topic, so it covers every replica."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from streamer.core.checkpoint import Checkpoint, Completed, Publishing, Requesting, Stopped, Waiting
+from streamer.core.schedule import freshness
+from streamer.kafka.checkpoints import Entry
+from streamer.logs import scrub
+from streamer.model import StreamKey
+
+
+def stream_rows(streams: Iterable[StreamKey], entries: Mapping[str, Entry], *, now: datetime) -> list[dict[str, Any]]:
+    """One row for each stream that is configured or has a checkpoint, by key."""
+    keys = sorted({*(str(key) for key in streams), *entries})
+    return [_row(key, entries.get(key), now=now) for key in keys]
+
+
+def _row(key: str, entry: Entry | None, *, now: datetime) -> dict[str, Any]:
+    connection, _, entity_type = key.partition("/")
+    checkpoint = entry.checkpoint if entry else Checkpoint()
+    row: dict[str, Any] = {"stream": key, "connection": connection, "entity_type": entity_type}
+    if checkpoint is None:
+        return {**row, "phase": "unreadable", "error": entry.problem if entry else ""}
+    fresh = freshness(checkpoint)
+    return {
+        **row,
+        "phase": checkpoint.phase,
+        "owner": checkpoint.owner,
+        "term": checkpoint.term,
+        "cycle": checkpoint.cycle,
+        "lag_seconds": round((now - fresh).total_seconds(), 1) if fresh else None,
+        "failures": checkpoint.failures,
+        "error": scrub(checkpoint.error.message) if checkpoint.error else None,
+        "error_at": checkpoint.error.at if checkpoint.error else None,
+        "export": _export(checkpoint),
+        "last_snapshot": _completed(checkpoint.snapshot),
+        "last_window": _completed(checkpoint.window),
+    }
+
+
+def _export(checkpoint: Checkpoint) -> dict[str, Any] | None:
+    """The export under way, as far as the stream has got with it."""
+    state = checkpoint.state
+    if isinstance(state, Stopped):
+        state = state.before
+    if not isinstance(state, Requesting | Waiting | Publishing):
+        return None
+    export: dict[str, Any] = {
+        "kind": state.request.kind,
+        "window": state.request.window,
+        "requested_at": state.request.requested_at,
+    }
+    if isinstance(state, Requesting):
+        return {**export, "attempt": state.attempt, "blocked_since": state.blocked_since}
+    export["export_id"] = state.export_id
+    if isinstance(state, Publishing):
+        export |= {
+            "ready_at": state.ready_at,
+            "files": state.files.count,
+            "file": state.position.file,
+            "bytes": state.counts.size,
+            "bytes_total": state.files.size,
+            "lines": state.counts.lines,
+            "records": state.counts.records,
+            "dead_letters": state.counts.dead_letters,
+        }
+    return export
+
+
+def _completed(completed: Completed | None) -> dict[str, Any] | None:
+    if completed is None:
+        return None
+    counts = completed.counts
+    return {
+        "export_id": completed.export_id,
+        "window": completed.window,
+        "requested_at": completed.requested_at,
+        "completed_at": completed.completed_at,
+        "bytes": counts.size,
+        "lines": counts.lines,
+        "records": counts.records,
+        "dead_letters": counts.dead_letters,
+        "blank": counts.blank,
+    }

@@ -1,0 +1,154 @@
+"""Builds the streams of a replica from its settings, each connection with its own limit, polls and sessions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from urllib.parse import urlsplit
+
+from streamer import __version__
+from streamer.config import Config, ConnectionConfig
+from streamer.core.backoff import BackoffPolicy
+from streamer.core.blocks import BlockLimits
+from streamer.core.schedule import Cadence
+from streamer.kafka.topics import Topic
+from streamer.metrics import Metrics
+from streamer.mews.api import MewsApi
+from streamer.mews.client import api_session, file_session
+from streamer.mews.downloads import Downloads
+from streamer.mews.limits import RequestLimit
+from streamer.mews.polling import ExportPolls
+from streamer.model import ConnectionName, StreamKey
+from streamer.service.clock import Clock
+from streamer.service.publishing import ExportPublisher, PublishSettings
+from streamer.service.reading import FileReader
+from streamer.service.stream import Stream, StreamSettings
+
+CLIENT = f"streamer {__version__}"
+"""How this program names itself to Mews (guidelines/authentication)."""
+
+_DOWNLOAD_AGAIN = BackoffPolicy(base=0.5, ceiling=60.0)
+_RECORD_OVERHEAD = 1024
+"""Bytes of a batch that may be neither line nor key nor header: its frame, and a record's lengths."""
+
+
+class Connections:
+    """The HTTP side of a replica: opened once, closed with it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._open = AsyncExitStack()
+
+    async def __aenter__(self) -> Connections:
+        await self._open.__aenter__()
+        self._api_session = await self._open.enter_async_context(api_session(__version__))
+        self._file_session = await self._open.enter_async_context(file_session(__version__))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._open.aclose()
+
+    def api(self, connection: ConnectionConfig) -> MewsApi:
+        """The API with the connection's tokens; all calls of a token have to go through the same one."""
+        clock = self._clock
+        return MewsApi(
+            session=self._api_session,
+            connection=connection.name,
+            platform_url=connection.platform_url,
+            client_token=connection.client_token,
+            access_token=connection.access_token,
+            client=CLIENT,
+            limit=RequestLimit(clock=clock.monotonic, sleep=asyncio.sleep, random=clock.dice),
+            clock=clock.monotonic,
+        )
+
+    def polls(self, api: MewsApi) -> ExportPolls:
+        """Where a connection's streams ask for their exports together."""
+        polls = ExportPolls(api, sleep=asyncio.sleep)
+        self._open.push_async_callback(polls.close)
+        return polls
+
+    def downloads(self, connection: ConnectionConfig) -> Downloads:
+        """Where the connection's files are read; over plain HTTP only for a platform that is reached so."""
+        allow_http = urlsplit(connection.platform_url).scheme == "http"
+        return Downloads(self._file_session, clock=self._clock.monotonic, allow_http=allow_http)
+
+
+def build_streams(
+    config: Config,
+    *,
+    connections: Connections,
+    topics: Mapping[str, Topic],
+    clock: Clock,
+    metrics: Metrics,
+    once: bool,
+) -> dict[StreamKey, Stream]:
+    """All streams of the settings, by key; they share the process' places for active downloads."""
+    slots = asyncio.Semaphore(config.exports.max_active)
+    streams: dict[StreamKey, Stream] = {}
+    by_name: dict[ConnectionName, ConnectionConfig] = {c.name: c for c in config.connections}
+    for name, connection in by_name.items():
+        api = connections.api(connection)
+        polls = connections.polls(api)
+        downloads = connections.downloads(connection)
+        for key in config.streams():
+            if key.connection != name:
+                continue
+            stream_metrics = metrics.stream(key)
+            reader = FileReader(
+                links=polls,
+                files=downloads,
+                clock=clock.monotonic,
+                sleep=clock.rest,
+                random=clock.dice,
+                backoff=_DOWNLOAD_AGAIN,
+                size_mismatch=config.exports.size_mismatch,
+                count_retry=stream_metrics.retried,
+            )
+            publisher = ExportPublisher(
+                key,
+                links=polls,
+                reader=reader,
+                settings=publish_settings(config, topics, key),
+                slots=slots,
+                clock=clock,
+                metrics=stream_metrics,
+            )
+            streams[key] = Stream(
+                key,
+                exports=api,
+                polls=polls,
+                publisher=publisher,
+                settings=stream_settings(config, once=once),
+                clock=clock,
+                metrics=stream_metrics,
+                once=once,
+            )
+    return streams
+
+
+def publish_settings(config: Config, topics: Mapping[str, Topic], key: StreamKey) -> PublishSettings:
+    """The numbers for one stream's publishing; what its topics allow is read from them."""
+    exports, topic = config.exports, topics[config.topics.entity_topic(key)]
+    return PublishSettings(
+        block=BlockLimits(exports.transaction_bytes, exports.transaction_seconds),
+        max_line_bytes=exports.max_line_bytes,
+        max_record_bytes=topic.max_message_bytes,
+        max_dead_letter_bytes=topics[config.topics.dead_letters].max_message_bytes - _RECORD_OVERHEAD,
+        max_dead_letters=exports.max_dead_letters,
+        headers=config.topics.headers == "cloudevents",
+        topic=topic.name,
+        topic_partitions=topic.partitions,
+    )
+
+
+def stream_settings(config: Config, *, once: bool) -> StreamSettings:
+    """The numbers for a stream's loop. ``once`` makes an export due at any time."""
+    exports = config.exports
+    return StreamSettings(
+        cadence=Cadence(snapshot_interval=exports.snapshot_interval, always_due=once),
+        poll_interval=exports.poll_interval,
+        blocked_limit=exports.blocked_limit,
+        snapshot_interval=exports.snapshot_interval,
+    )
