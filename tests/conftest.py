@@ -1,3 +1,4 @@
+import asyncio
 import os
 import re
 import uuid
@@ -7,6 +8,12 @@ import pytest
 
 from streamer.sandbox.local_kafka import LocalKafka
 from tests.brokers import Kafka, broker_for_tests
+
+
+def pytest_configure() -> None:
+    # Before Python 3.12 pytest-asyncio otherwise makes a loop, to have one to put back after an async test, and leaves
+    # it open: a ResourceWarning in some later test, and so an error there.
+    asyncio.set_event_loop(None)
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,120 @@
+"""`streamer simulator`: the simulator as a process of its own."""
+
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+import structlog
+
+from streamer.sandbox.entities import ENTITY_TYPES
+from streamer.sandbox.simulator import Simulator
+from streamer.sandbox.simulator_settings import SimulatorSettings
+
+DEFAULTS = SimulatorSettings()
+
+
+def run_simulator(settings: SimulatorSettings) -> None:
+    """Serves until SIGTERM or SIGINT. One line of JSON on stdout, `{"url": ...}`, says that it listens."""
+    if not structlog.is_configured():
+        structlog.configure(logger_factory=structlog.WriteLoggerFactory(file=sys.stderr))
+    asyncio.run(_serve(settings))
+
+
+async def _serve(settings: SimulatorSettings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with Simulator(settings) as simulator:
+        with contextlib.suppress(BrokenPipeError):
+            sys.stdout.write(json.dumps({"url": simulator.url}) + "\n")
+            sys.stdout.flush()
+        await stop.wait()
+
+
+def _counts(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, int]:
+    """`Customer=500` counts one type, a bare number all of them (kept under the empty name)."""
+    counts: dict[str, int] = {}
+    for value in values:
+        name, count = value.split("=", 1) if "=" in value else ("", value)
+        if (name and name not in ENTITY_TYPES) or not count.isdecimal():
+            raise click.BadParameter(f"{value!r} is neither N nor TYPE=N; types: {', '.join(ENTITY_TYPES)}")
+        counts[name] = int(count)
+    return counts
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--host", default=DEFAULTS.host, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=DEFAULTS.port, help="Port to listen on; 0: a free one.")
+@click.option("--client-token", default=DEFAULTS.client_token, help="The ClientToken that is accepted.")
+@click.option(
+    "--access-token", "access_tokens", multiple=True, default=DEFAULTS.access_tokens,
+    help="An AccessToken that is accepted; may be repeated.",
+)  # fmt: skip
+@click.option("--seed", type=int, default=DEFAULTS.seed, help="The same seed makes the same entities.")
+@click.option(
+    "--entities", "counts", multiple=True, metavar="N|TYPE=N", callback=_counts,
+    show_default=str(DEFAULTS.entities),
+    help="Entities of each type, or of one: --entities 1000 --entities OrderItem=5000000. "
+    "Of LedgerEntry: entries a year.",
+)  # fmt: skip
+@click.option(
+    "--bytes-per-type",
+    type=click.IntRange(0),
+    help="About so many bytes in a snapshot, instead of counting entities.",
+)
+@click.option("--files", type=click.IntRange(1), default=DEFAULTS.files, help="Files of an export.")
+@click.option(
+    "--lines", type=click.Choice(["lifelike", "fixed"]), default=DEFAULTS.lines,
+    help="Lifelike entities, or plain ones of a fixed length for measuring.",
+)  # fmt: skip
+@click.option(
+    "--line-bytes",
+    type=click.IntRange(150),
+    help="Length of a fixed line without its newline; implies --lines fixed.",
+)
+@click.option(
+    "--cycle-seconds", type=click.IntRange(1), default=DEFAULTS.cycle_seconds,
+    help="In this time each entity is updated once: the shorter, the fuller a window.",
+)  # fmt: skip
+@click.option("--updates/--no-updates", default=DEFAULTS.updates, help="Whether entities are updated at all.")
+@click.option(
+    "--pending-seconds",
+    type=click.FloatRange(0),
+    default=DEFAULTS.pending_seconds,
+    help="An export stays Pending.",
+)
+@click.option(
+    "--processing-seconds", type=click.FloatRange(0), default=DEFAULTS.processing_seconds,
+    help="An export stays Processing.",
+)  # fmt: skip
+@click.option(
+    "--retention-seconds", type=click.FloatRange(0), default=DEFAULTS.retention_seconds,
+    help="Files of an export are kept.",
+)  # fmt: skip
+@click.option("--link-seconds", type=click.FloatRange(0), default=DEFAULTS.link_seconds, help="A link is valid.")
+@click.option("--filters-refused", is_flag=True, help="Answer Filters and Scope with 400.")
+@click.option(
+    "--unknown-ids", type=click.Choice(["left_out", "refused"]), default=DEFAULTS.unknown_ids,
+    help="What getAll does with ids that it does not know.",
+)  # fmt: skip
+@click.option("--etags/--no-etags", default=DEFAULTS.etags, help="Whether files have an ETag.")
+@click.option("--rate-limit", type=click.IntRange(1), default=DEFAULTS.rate_limit, help="Requests per access token ...")
+@click.option("--rate-seconds", type=click.FloatRange(0), default=DEFAULTS.rate_seconds, help="... within this time.")
+@click.option("--bytes-per-second", type=click.FloatRange(1), help="Cap on the bandwidth of a download.")
+def simulator(counts: Mapping[str, int], line_bytes: int | None, **options: Any) -> None:
+    """Plays the Mews export API on this machine, with made-up data and trouble to order.
+
+    Prints one line of JSON with its URL when it listens, and serves until SIGTERM or SIGINT. Faults, exact
+    file contents and the clock are set under URL/_control/, from this machine only.
+    """
+    if line_bytes is not None:
+        options |= {"lines": "fixed", "line_bytes": line_bytes}
+    by_type = {name: count for name, count in counts.items() if name}
+    settings = SimulatorSettings(**options, entities=counts.get("", DEFAULTS.entities), entities_by_type=by_type)
+    run_simulator(settings)
