@@ -31,10 +31,6 @@ SizeMismatch = Literal["fail", "accept"]
 _log = structlog.get_logger()
 
 
-class ExportExpiredError(ExportLostError):
-    """Mews has thrown the files away: ``export_expired`` instead of ``export_failed``."""
-
-
 class Links(Protocol):
     """Where fresh links come from."""
 
@@ -162,9 +158,8 @@ class Reading:
         network gives.
 
         Close it (``contextlib.aclosing``) when leaving early: it holds a connection. Goes on for ever in the
-        face of ``RetriableError``. Raises ``ExportLostError`` where the export can't be finished, its
-        subclass ``ExportExpiredError`` where that is because Mews has deleted the files;
-        ``AccessRefusedError``.
+        face of ``RetriableError``. Raises ``ExportLostError`` where the export can't be finished, ``expired``
+        where that is because Mews has deleted the files; ``AccessRefusedError``.
         """
         while True:
             try:
@@ -253,7 +248,7 @@ def _check_same(expected: Export, fresh: Export) -> None:
     """Raises ``ExportLostError`` where ``fresh`` doesn't hold the files of ``expected`` any more."""
     match fresh.status:
         case ExportStatus.EXPIRED:
-            raise ExportExpiredError("export expired")
+            raise ExportLostError("export expired", expired=True)
         case ExportStatus.FAILED:
             raise ExportLostError("export failed")
         case ExportStatus.PENDING | ExportStatus.PROCESSING | ExportStatus.UNKNOWN:
