@@ -209,8 +209,8 @@ def check(config: Path | None, log_level: str | None) -> None:
     Example:
       streamer check --config config.toml
     """
-    # Its lines are the answer; what libraries have to say besides would hide them.
-    settings = _start(config, log_level, default_level="error")
+    # Its lines are the answer; what libraries have to say besides, also of errors, would hide them.
+    settings = _start(config, log_level, default_level="critical")
     from streamer.service.check import run_check
 
     _run(lambda: run_check(settings))

@@ -229,7 +229,8 @@ def decode_checkpoint(value: bytes) -> Checkpoint:
         if not isinstance(version, int) or version > VERSION:
             raise CheckpointError(f"checkpoint of version {version}, this program knows up to {VERSION}")
         checkpoint = msgspec.convert(raw, Checkpoint)
-    except msgspec.MsgspecError as error:
+    # Bad UTF-8 and too deep a nesting are no errors of msgspec's own.
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise CheckpointError(f"not a checkpoint: {error}") from error
     known_of_state = {*type(checkpoint.state).__struct_fields__, "phase"}
     return msgspec.structs.replace(

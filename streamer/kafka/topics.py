@@ -5,6 +5,7 @@ Existing topics are never altered; where they differ from what is wanted, ``diff
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -19,6 +20,7 @@ _DAY = 24 * 60 * 60 * 1000
 _ALREADY_EXISTS = 36
 _UNKNOWN_TOPIC = 3
 _LARGEST_BATCH_BY_DEFAULT = 1_048_588
+_LOOKS, _LOOK_AGAIN_SECONDS = 50, 0.1
 _HEADROOM = 64 * 1024
 """Bytes that a record may need beside its line: key, headers, framing."""
 
@@ -114,7 +116,8 @@ class TopicAdmin:
         try:
             async with answered_within(CALL_SECONDS, "connecting to the brokers"):
                 await admin.start()
-        except KafkaUnavailableError:
+        except BaseException:
+            # Also when nobody waits for the answer any more.
             await admin.close()
             raise
         return cls(admin)
@@ -178,6 +181,17 @@ class TopicAdmin:
         }
 
 
+async def _describe_new(admin: TopicAdmin, names: Iterable[str]) -> dict[str, Topic]:
+    """The topics, once all are known: brokers hear of a new one a moment after the controller has made it."""
+    wanted = list(names)
+    for _ in range(_LOOKS):
+        topics = await admin.describe(wanted)
+        if len(topics) == len(wanted):
+            return topics
+        await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+    return await admin.describe(wanted)
+
+
 async def prepare_topics(config: Config) -> dict[str, Topic]:
     """Every topic of ``config``, by name, made where missing. Raises ``FatalError`` where one can't be had."""
     admin = await TopicAdmin.connect(config)
@@ -190,12 +204,11 @@ async def prepare_topics(config: Config) -> dict[str, Topic]:
             raise FatalError(f"topics are missing and topics.create is off: {names}")
         if missing:
             await admin.create(missing, replication_factor=config.topics.replication_factor)
-            topics = await admin.describe(specs)
+            topics = await _describe_new(admin, specs)
     finally:
         await admin.close()
     for name in specs:
         if name not in topics:
-            # Right after creation the answering broker may not know the topic yet: the caller tries again.
             raise KafkaUnavailableError(f"the topic {name} is not known to the brokers yet")
     shards = topics[config.topics.checkpoints].partitions
     if shards != CHECKPOINT_SHARDS:

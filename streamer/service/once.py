@@ -23,6 +23,7 @@ from streamer.service.replica import Replica
 log = structlog.get_logger()
 
 _REFRESH_SECONDS = 0.5
+_WIDTH_OF_A_FILE = 1000
 
 
 async def run_once(config: Config, streams: Sequence[StreamKey]) -> int:
@@ -33,6 +34,9 @@ async def run_once(config: Config, streams: Sequence[StreamKey]) -> int:
     clock = Clock()
     replica = Replica(config, clock=clock, metrics=Metrics(), chosen=streams, once=True)
     console = Console()
+    if not console.is_terminal:
+        # In a file or a mail there is no width to keep to, and a reason that is cut up can't be searched for.
+        console = Console(width=_WIDTH_OF_A_FILE)
     async with stopped_by_signals(clock):
         shown = asyncio.create_task(_show_progress(replica, streams, console)) if console.is_terminal else None
         try:

@@ -192,7 +192,7 @@ class Reading:
             if fresh is None:
                 self._absences += 1
                 if self._absences > 1:
-                    raise ExportLostError("export unknown to Mews")
+                    raise ExportLostError("export unknown to Mews", expired=True)
                 # One answer without it can be a hiccup (a 204 is nothing but one); a new export takes hours.
                 raise DownloadBrokenError("Mews does not list the export")
             self._absences = 0

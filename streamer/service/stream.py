@@ -126,6 +126,7 @@ class Stream:
         self._log = log.bind(connection=key.connection, entity_type=key.entity_type.value)
         self._asked: _Asked | None = None
         self._intended: tuple[Checkpoint, float] | None = None
+        self._publishing: ExportId | None = None
         self._poll_at = 0.0
         self._unknown_polls = 0
         self._troubles = 0
@@ -142,6 +143,10 @@ class Stream:
                 await self._unless_stopping(session.lost.wait())
                 continue
             self._tell(checkpoint)
+            if self._once and checkpoint.snapshot and checkpoint.snapshot.export_id == self._publishing:
+                # The commit that completed the export took effect, only its answer was lost.
+                self.done = checkpoint
+                return
             # A pending poll belonged to the session that is over; what holds now is only known by asking.
             self._poll_at = self._clock.monotonic()
             try:
@@ -170,14 +175,15 @@ class Stream:
                 moved = session.checkpoint(self.key) or checkpoint
             if moved is not checkpoint:
                 checkpoint = moved
-            if self._once and isinstance(checkpoint.state, Stopped):
-                self.done = checkpoint
 
     async def _carry_out(self, session: Session, checkpoint: Checkpoint) -> Checkpoint:
         step: Step = next_step(checkpoint, now=self._clock.now(), cadence=self._settings.cadence)
         match step:
             case Sleep():
-                await self._sleep(session, step)
+                if self._once and isinstance(checkpoint.state, Stopped):
+                    self.done = checkpoint
+                else:
+                    await self._sleep(session, step)
                 return checkpoint
             case Begin():
                 return await self._intend(session, checkpoint, step.due)
@@ -186,6 +192,7 @@ class Stream:
             case Poll():
                 return await self._poll(session, checkpoint, step.state)
             case Publish():
+                self._publishing = step.state.export_id
                 return await self._publish(session, checkpoint)
             case LookAgain():
                 return await self._save(session, checkpoint, LookedAt())
@@ -219,6 +226,8 @@ class Stream:
                 checkpoint = await self._intend(session, checkpoint, Retried())
             await session.prove()
             call = asyncio.create_task(self._call_add(checkpoint), name=f"add {self.key}")
+            # Where nobody waits for the answer any more, its error is of no use: asyncio would complain about it.
+            call.add_done_callback(lambda call: call.cancelled() or call.exception())
             self._asked = _Asked(checkpoint, call)
         try:
             # Shielded: an answer that comes while the session is lost is still the only trace of the export's id.
@@ -274,6 +283,7 @@ class Stream:
             self._unknown_polls += 1
             self._log.warning("export_unknown", export_id=state.export_id, polls=self._unknown_polls)
             if self._unknown_polls >= _UNKNOWN_POLLS:
+                self._unknown_polls = 0
                 raise ExportLostError("Mews does not know the export any more", expired=True)
             return checkpoint
         self._unknown_polls = 0

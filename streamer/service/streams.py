@@ -135,7 +135,7 @@ def publish_settings(config: Config, topics: Mapping[str, Topic], key: StreamKey
         block=BlockLimits(exports.transaction_bytes, exports.transaction_seconds),
         max_line_bytes=exports.max_line_bytes,
         max_record_bytes=topic.max_message_bytes,
-        max_dead_letter_bytes=topics[config.topics.dead_letters].max_message_bytes - _RECORD_OVERHEAD,
+        max_dead_letter_bytes=max(0, topics[config.topics.dead_letters].max_message_bytes - _RECORD_OVERHEAD),
         max_dead_letters=exports.max_dead_letters,
         headers=config.topics.headers == "cloudevents",
         topic=topic.name,

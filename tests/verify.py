@@ -1,0 +1,360 @@
+r"""Proves or disproves that what consumers can see is what Mews served: every line once, every promise kept.
+
+Independent of the product on purpose: nothing of ``streamer`` is imported, so a mistake in its partitioner, its line
+splitter or its digests is not repeated here. What is right is taken from the design alone (sections 1, 3 and 4.2).
+
+``verify`` compares plain values, so that doctored ones can show that it is able to fail.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from tests.facts import Published, Record, digest_of, id_of, lines_of, murmur2, slug
+from tests.facts import Served as Served
+
+SHOWN = 8
+"""So many differences are told in full; the rest is counted."""
+
+LARGE = {"record_too_large", "line_too_long"}
+"""The only reasons for which a line with a readable Id may be a dead letter."""
+
+ENDS = {"export_completed", "export_failed", "export_expired"}
+
+
+@dataclass
+class Report:
+    """What there was, for whoever wants to know that it was not nothing."""
+
+    completed: int = 0
+    cut_short: int = 0
+    records: int = 0
+    dead_letters: int = 0
+    blank: int = 0
+    size: int = 0
+    terms: int = 0
+    cycles: int = 0
+    blocked: int = 0
+    started: int = 0
+
+
+@dataclass
+class Export:
+    """What was committed of one export."""
+
+    stream: str
+    events: list[dict[str, Any]] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+    letters: list[Record] = field(default_factory=list)
+    cycles: set[int] = field(default_factory=set)
+
+    def told(self, name: str) -> list[dict[str, Any]]:
+        return [event for event in self.events if event["event"] == name]
+
+
+def verify(published: Published, served: Mapping[str, Served], *, prefix: str, connection: str) -> Report:
+    """Compare; the report of what there was. Raises ``AssertionError`` with the first few differences."""
+    verification = _Verification(published, served, prefix=prefix, connection=connection)
+    verification.run()
+    if found := verification.differences:
+        shown = "\n".join(f"  {difference}" for difference in found[:SHOWN])
+        more = f"\n  and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        raise AssertionError(f"{len(found)} differences between what was served and what is committed:\n{shown}{more}")
+    return verification.report
+
+
+class _Verification:
+    def __init__(self, published: Published, served: Mapping[str, Served], *, prefix: str, connection: str) -> None:
+        self.differences: list[str] = []
+        self.report = Report()
+        self._published = published
+        self._served = served
+        self._prefix = prefix
+        self._connection = connection
+        self._exports: dict[str, Export] = {}
+        self._streams: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self._open: dict[str, str] = {}
+
+    def run(self) -> None:
+        self._read_events()
+        self._read_records()
+        for stream, events in self._streams.items():
+            self._check_order(stream, events)
+        self._check_repeats()
+        self._check_checkpoints()
+        for export_id, export in self._exports.items():
+            self._check_export(export_id, export)
+
+    def _differs(self, what: str) -> None:
+        self.differences.append(what)
+
+    def _equal(self, what: str, found: object, expected: object) -> None:
+        if found != expected:
+            self._differs(f"{what}: {_short(found)} instead of {_short(expected)}")
+
+    def _topic(self, name: str) -> Sequence[Record]:
+        return self._published.records.get(f"{self._prefix}.{name}", ())
+
+    def _entity_topics(self) -> dict[str, str]:
+        types = {served.entity_type for served in self._served.values()}
+        return {f"{self._prefix}.{slug(entity_type)}": entity_type for entity_type in sorted(types)}
+
+    # -- reading ----------------------------------------------------------------------------------------------------
+
+    def _export(self, export_id: str, stream: str, where: object) -> Export:
+        if export_id not in self._served:
+            self._differs(f"{where}: of export {export_id}, which was never served")
+        return self._exports.setdefault(export_id, Export(stream))
+
+    def _read_events(self) -> None:
+        for record in self._topic("exports"):
+            event = json.loads(record.value or b"")
+            stream = f"{event['connection']}/{event['entity_type']}"
+            self._equal(f"{record}: key", record.key, stream.encode())
+            self._check_partition(record)
+            self._equal(f"{record}: ce_type", record.header("ce_type"), f"streamer.{event['event']}")
+            self._equal(f"{record}: ce_source", record.header("ce_source"), f"/mews/{event['connection']}")
+            self._streams[stream].append(event)
+            if event["event"] == "export_blocked":
+                self.report.blocked += 1
+            else:
+                self._export(event["export_id"], stream, record).events.append(event)
+
+    def _read_records(self) -> None:
+        for topic, entity_type in self._entity_topics().items():
+            stream = f"{self._connection}/{entity_type}"
+            for record in self._published.records.get(topic, ()):
+                export_id = record.header("ce_id").partition("/")[0]
+                self._export(export_id, stream, record).records.append(record)
+        for record in self._topic("dead-letters"):
+            export_id = record.header("ce_id").partition("/")[0]
+            stream = (record.key or b"").decode()
+            self._export(export_id, stream, record).letters.append(record)
+
+    # -- checks over everything -------------------------------------------------------------------------------------
+
+    def _check_repeats(self) -> None:
+        """No ``ce_id`` twice, neither of records and dead letters nor of events."""
+        lines = [r for e in self._exports.values() for r in (*e.records, *e.letters)]
+        for records in (lines, self._topic("exports")):
+            for ce_id, times in Counter(record.header("ce_id") for record in records).items():
+                if times > 1:
+                    places = ", ".join(str(r) for r in records if r.header("ce_id") == ce_id)
+                    self._differs(f"repeated: {ce_id} at {places}")
+
+    def _check_order(self, stream: str, events: Sequence[dict[str, Any]]) -> None:
+        """One export after another, each from its request to its one end."""
+        current: str | None = None
+        begun: set[str] = set()
+        at = ""
+        for event in events:
+            name, export_id = event["event"], event["export_id"]
+            if datetime.fromisoformat(event["at"]) < datetime.fromisoformat(at or event["at"]):
+                self._differs(f"{stream}: {name} of {export_id} is told as older than the event before")
+            at = event["at"]
+            if name in {"export_requested", "export_blocked"}:
+                if current is not None:
+                    self._differs(f"{stream}: {name} {export_id} while {current} was under way")
+                if name == "export_requested":
+                    if export_id in begun:
+                        self._differs(f"{stream}: export_requested twice for {export_id}")
+                    begun.add(export_id)
+                    current = export_id
+                continue
+            if export_id != current:
+                self._differs(f"{stream}: {name} of {export_id} while {current} was under way")
+            if name in ENDS:
+                current = None
+        if current is not None:
+            self._open[stream] = current
+
+    def _check_checkpoints(self) -> None:
+        """The history of each stream's checkpoint agrees with itself, and its last one with what was published."""
+        streams: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for record in self._topic("checkpoints"):
+            streams[(record.key or b"").decode()].append(json.loads(record.value or b"{}"))
+        by_cycle: dict[tuple[str, int], set[str]] = defaultdict(set)
+        for stream, history in streams.items():
+            before: tuple[int, int, int, int] = (0, 0, -1, -1)
+            for checkpoint in history:
+                state = checkpoint["state"]
+                position = state.get("position", {"file": -1, "offset": -1})
+                now = (checkpoint["cycle"], checkpoint["term"], position["file"], position["offset"])
+                same_export = now[0] == before[0] and min(now[2], before[2]) >= 0
+                if now[1] < before[1] or now[0] < before[0] or (same_export and now[2:] <= before[2:]):
+                    self._differs(f"{stream}: the checkpoint went back from {before} to {now} (cycle, term, position)")
+                before = now
+                if export_id := state.get("export_id"):
+                    by_cycle[stream, checkpoint["cycle"]].add(export_id)
+                    self._export(export_id, stream, f"checkpoint of {stream}").cycles.add(checkpoint["cycle"])
+            self.report.terms += before[1]
+            self.report.cycles += before[0]
+            self._check_last_checkpoint(stream, history[-1])
+        for (stream, cycle), export_ids in by_cycle.items():
+            if len(export_ids) > 1:
+                self._differs(f"{stream}: cycle {cycle} has more than one export: {sorted(export_ids)}")
+
+    def _check_last_checkpoint(self, stream: str, checkpoint: dict[str, Any]) -> None:
+        state = checkpoint["state"]
+        completed = [e["export_id"] for e in self._streams[stream] if e["event"] == "export_completed"]
+        snapshot = checkpoint["snapshot"]
+        self._equal(f"{stream}: last completed export", snapshot and snapshot["export_id"], (completed or [None])[-1])
+        self._equal(f"{stream}: export under way", state.get("export_id"), self._open.get(stream))
+        if state["phase"] == "publishing":
+            export = self._exports[state["export_id"]]
+            counts = state["counts"]
+            self._equal(f"{stream}: records in the checkpoint", counts["records"], len(export.records))
+            self._equal(f"{stream}: dead letters in the checkpoint", counts["dead_letters"], len(export.letters))
+
+    def _check_partition(self, record: Record) -> None:
+        expected = murmur2(record.key or b"") % self._published.partitions[record.topic]
+        self._equal(f"{record}: partition of {record.key!r}", record.partition, expected)
+
+    # -- one export -------------------------------------------------------------------------------------------------
+
+    def _check_export(self, export_id: str, export: Export) -> None:
+        self._equal(f"{export_id}: cycles", len(export.cycles), 1)
+        served = self._served.get(export_id)
+        if served is None:
+            return
+        topic = f"{self._prefix}.{slug(served.entity_type)}"
+        ends = [event for event in export.events if event["event"] in ENDS]
+        completed = bool(ends) and ends[0]["event"] == "export_completed"
+        if export.records and not export.told("export_ready"):
+            self._differs(f"{export_id}: has records, but export_ready was never told")
+        if not ends and export_id not in self._open.values():
+            self._differs(f"{export_id}: has no end and is not under way")
+        counts = self._check_lines(export_id, export, served, topic, whole=completed)
+        for partition, records in _by_partition(export.records).items():
+            places = [_place(record) for record in records]
+            if places != sorted(places):
+                self._differs(f"{export_id}: out of order in {topic}[{partition}]")
+        files = export.told("file_published")
+        for number, event in enumerate(files):
+            self._equal(f"{export_id}: file_published number {number}", event["file"], number)
+            self._equal(f"{export_id}: bytes of file {number}", event["bytes"], len(served.files[number]()))
+        if completed:
+            self.report.completed += 1
+            self._equal(f"{export_id}: file_published", len(files), len(served.files))
+            self._check_completed(export_id, export, ends[0], counts, topic)
+        else:
+            self.report.cut_short += 1
+        self.report.started += bool(export.records)
+
+    def _check_lines(
+        self, export_id: str, export: Export, served: Served, topic: str, *, whole: bool
+    ) -> dict[str, int]:
+        """Every line against what became of it; all of them where the export is whole."""
+        records = {record.header("ce_id"): record for record in export.records}
+        letters = {record.header("ce_id"): record for record in export.letters}
+        counts = {"bytes": 0, "lines": 0, "records": 0, "dead_letters": 0, "blank": 0}
+        for index, read in enumerate(served.files):
+            data = read()
+            counts["bytes"] += len(data)
+            for number, offset, line in lines_of(data):
+                ce_id = f"{export_id}/{index}/{offset}"
+                record, letter = records.pop(ce_id, None), letters.pop(ce_id, None)
+                counts["lines"] += 1
+                key = None if not line.strip(b" \t\r\n") else id_of(line)
+                if record is not None and letter is not None:
+                    self._differs(f"{ce_id}: both a record and a dead letter")
+                elif record is not None:
+                    counts["records"] += 1
+                    self._check_record(record, ce_id, key, line, served.entity_type)
+                elif letter is not None:
+                    counts["dead_letters"] += 1
+                    self._check_letter(letter, ce_id, key, line, number, export.stream)
+                elif not line.strip(b" \t\r\n"):
+                    # Nobody can tell whether an export that was cut short has come so far.
+                    counts["blank"] += whole
+                elif whole:
+                    self._differs(f"missing: {ce_id} (line {number}, {_short(line)}) is nowhere in {topic}")
+        for ce_id, record in (records | letters).items():
+            self._differs(f"invented: {ce_id} at {record} is no line of the export")
+        for name in ("records", "dead_letters", "blank"):
+            setattr(self.report, name, getattr(self.report, name) + counts[name])
+        self.report.size += counts["bytes"] if whole else 0
+        return counts
+
+    def _check_record(self, record: Record, ce_id: str, key: str | None, line: bytes, entity_type: str) -> None:
+        headers = {
+            "ce_specversion": b"1.0",
+            "ce_id": ce_id.encode(),
+            "ce_source": f"/mews/{self._connection}".encode(),
+            "ce_type": f"com.mews.{entity_type}".encode(),
+            "content-type": b"application/json",
+        }
+        self._equal(f"{ce_id} at {record}: key", record.key, (key or "a line without an Id").encode())
+        self._equal(f"{ce_id} at {record}: value", record.value, line)
+        self._equal(f"{ce_id} at {record}: headers", dict(record.headers), headers)
+        self._equal(f"{ce_id} at {record}: number of headers", len(record.headers), len(headers))
+        self._check_partition(record)
+
+    def _check_letter(self, letter: Record, ce_id: str, key: str | None, line: bytes, number: int, stream: str) -> None:
+        reason = letter.header("__connect.errors.exception.class.name")
+        if not line.startswith(letter.value or b"\0") or (len(letter.value or b"") < len(line) and reason not in LARGE):
+            self._differs(f"{ce_id} at {letter}: value {_short(letter.value)} instead of {_short(line)}")
+        if key is not None and reason not in LARGE:
+            self._differs(f"{ce_id} at {letter}: a dead letter for {reason}, but its Id is {key}")
+        self._equal(f"{ce_id} at {letter}: key", letter.key, stream.encode())
+        self._equal(f"{ce_id} at {letter}: ce_type", letter.header("ce_type"), "streamer.dead_letter")
+        self._equal(f"{ce_id} at {letter}: line", letter.header("streamer.line"), str(number))
+        self._equal(f"{ce_id} at {letter}: length", letter.header("streamer.length"), str(len(line)))
+        self._check_partition(letter)
+
+    def _check_completed(
+        self, export_id: str, export: Export, event: dict[str, Any], counts: dict[str, int], topic: str
+    ) -> None:
+        told = {name: event[name] for name in counts}
+        self._equal(f"{export_id}: counts in export_completed", told, counts)
+        others = event["unchanged"], event["tombstones"], event["topic"], event["files"]
+        files = len(self._served[export_id].files)
+        self._equal(f"{export_id}: unchanged, tombstones, topic, files", others, (0, 0, topic, files))
+        sums = event["records"] + event["unchanged"] + event["dead_letters"] + event["blank"]
+        self._equal(f"{export_id}: lines by their fates", sums, event["lines"])
+        times = [event["requested_at"], event["ready_at"], event["at"]]
+        self._equal(f"{export_id}: order of its times", times, sorted(times, key=datetime.fromisoformat))
+        actual = {
+            str(partition): {
+                "records": len(records),
+                "tombstones": 0,
+                "start": records[0].offset,
+                "end": records[-1].offset + 1,
+                "digest": f"{sum(digest_of(record) for record in records) % 2**64:016x}",
+            }
+            for partition, records in _by_partition(export.records).items()
+        }
+        self._equal(f"{export_id}: partitions told", sorted(event["partitions"]), sorted(actual))
+        for partition in actual.keys() & event["partitions"].keys():
+            place = f"{export_id}: partition {partition}"
+            self._equal(place, event["partitions"][partition], actual[partition])
+        for partition, records in _by_partition(self._published.records.get(topic, ())).items():
+            part = event["partitions"].get(str(partition))
+            offsets = [record.offset for record in records]
+            inside = records[bisect_left(offsets, part["start"]) : bisect_left(offsets, part["end"])] if part else []
+            strangers = [r for r in inside if r.header("ce_id").partition("/")[0] != export_id]
+            self._equal(f"{export_id}: others between start and end of partition {partition}", strangers, [])
+
+
+def _by_partition(records: Sequence[Record]) -> dict[int, list[Record]]:
+    found: dict[int, list[Record]] = defaultdict(list)
+    for record in records:
+        found[record.partition].append(record)
+    return {partition: sorted(found[partition], key=lambda record: record.offset) for partition in sorted(found)}
+
+
+def _place(record: Record) -> tuple[int, ...]:
+    """File and byte, from the ``ce_id``; nothing where that is no position."""
+    parts = record.header("ce_id").split("/")[1:]
+    return tuple(int(part) for part in parts if part.isdigit())
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 300 else f"{text[:200]}…{text[-60:]} ({len(text)} characters)"
