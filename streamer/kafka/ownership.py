@@ -89,6 +89,10 @@ class Ownership(ConsumerRebalanceListener):  # type: ignore[misc]
 
         Raises ``NotOwnerError`` where it does not, and ``KafkaUnavailableError`` where it does not answer.
         """
+        if self.assignment is None:
+            # Until everybody has joined again, the coordinator accepts the generation that is over (measured);
+            # nothing new is begun on the strength of that.
+            raise NotOwnerError(f"the group is being rebalanced, shard {shard} has no owner for now")
         partition = TopicPartition(self._topic, shard)
         try:
             async with answered_within(self._proof_seconds, "proving the ownership of a shard"):

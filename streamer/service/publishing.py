@@ -144,7 +144,7 @@ class ExportPublisher:
             async with aclosing(gathering):
                 async for block in gathering:
                     yield block, reading.etag
-            if self._clock.stopping.is_set():
+            if self._clock.stopping.is_set() or session.lost.is_set():
                 return
             export, latest = reading.export, reading.fetched_at
 
@@ -165,7 +165,7 @@ class ExportPublisher:
             new_batches=session.new_batches,
         )
         opened_at = clock.monotonic()
-        async with aclosing(reading.chunks()) as chunks, Chunks(chunks, clock) as incoming:
+        async with aclosing(reading.chunks()) as chunks, Chunks(chunks, clock.stopping, session.lost) as incoming:
             while True:
                 age = clock.monotonic() - opened_at
                 chunk = await incoming.next(within=None if blocks.is_empty else settings.block.seconds - age)
@@ -182,7 +182,7 @@ class ExportPublisher:
                 if not blocks.is_empty and (full or crowded or clock.stopping.is_set()):
                     yield blocks.take()
                     opened_at = clock.monotonic()
-                if clock.stopping.is_set():
+                if clock.stopping.is_set() or session.lost.is_set():
                     return
 
     async def _commit(
@@ -292,28 +292,31 @@ END = _End()
 
 
 class Chunks:
-    """Chunks of a download that can be waited for with a limit, without cancelling the read (which would end it)."""
+    """Chunks of a download that can be waited for with a limit, without cancelling the read (which would end it).
 
-    def __init__(self, source: AsyncIterator[bytes], clock: Clock) -> None:
+    ``ends`` are events after which nobody wants any more of them.
+    """
+
+    def __init__(self, source: AsyncIterator[bytes], *ends: asyncio.Event) -> None:
         self._source = source
         self._reading: asyncio.Task[bytes | _End] | None = None
-        self._stopping = asyncio.create_task(clock.stopping.wait())
+        self._ends = [asyncio.create_task(end.wait()) for end in ends]
 
     async def __aenter__(self) -> Chunks:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        tasks = [task for task in (self._reading, self._stopping) if task is not None]
+        tasks = [*self._ends, *([self._reading] if self._reading else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def next(self, *, within: float | None) -> bytes | _End | None:
-        """The next chunk, ``END``, or None after ``within`` seconds or where the daemon is to stop."""
+        """The next chunk, ``END``, or None after ``within`` seconds or as soon as one of ``ends`` is set."""
         if self._reading is None:
             self._reading = asyncio.create_task(self._read())
         limit = None if within is None else max(0.0, within)
-        await asyncio.wait({self._reading, self._stopping}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({self._reading, *self._ends}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
         if not self._reading.done():
             return None
         chunk = self._reading.result()

@@ -1,0 +1,242 @@
+"""What a shard's producer promises, asked of it over Kafka in memory, which unit tests use, and over a real broker."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+import pytest
+
+from streamer.core.partitioner import partition_of
+from streamer.errors import FencedError, ProducerLostError
+from streamer.kafka.batches import RecordBatches
+from streamer.kafka.producer import Message, Offsets, ShardProducer, shard_producer
+from streamer.kafka.topics import prepare_topics
+from streamer.model import Shard
+from tests.brokers import Kafka
+from tests.contract.committed import committed
+from tests.contract.kafka_settings import settings_for
+from tests.fakes import MemoryKafka, Record
+
+LARGEST = 20_000
+PARTITIONS = 3
+
+
+class Stand:
+    """Producers of one shard, all with the same transactional id, and what consumers see of them."""
+
+    def __init__(self, prefix: str) -> None:
+        self.bills, self.events, self.checkpoints = f"{prefix}.bill", f"{prefix}.exports", f"{prefix}.checkpoints"
+        self.producers: list[ShardProducer] = []
+
+    def new_producer(self) -> ShardProducer:
+        raise NotImplementedError
+
+    def read(self, topic: str) -> list[Record]:
+        raise NotImplementedError
+
+    def values(self, topic: str) -> list[bytes | None]:
+        return [record.value for record in self.read(topic)]
+
+    async def start(self) -> ShardProducer:
+        producer = self.new_producer()
+        self.producers.append(producer)
+        await producer.start()
+        return producer
+
+
+class MemoryStand(Stand):
+    def __init__(self, prefix: str) -> None:
+        super().__init__(prefix)
+        self.kafka = MemoryKafka(
+            {self.bills: PARTITIONS, self.events: PARTITIONS, self.checkpoints: 16}, max_message_bytes=LARGEST
+        )
+
+    def new_producer(self) -> ShardProducer:
+        return ShardProducer(
+            lambda: self.kafka.producer("shard", max_batch_size=LARGEST),
+            partitions=self.kafka.partitions,
+            transaction_seconds=20.0,
+            milliseconds=lambda: int(time.time() * 1000),
+        )
+
+    def read(self, topic: str) -> list[Record]:
+        return self.kafka.committed(topic)
+
+
+class KafkaStand(Stand):
+    def __init__(self, kafka: Kafka, prefix: str) -> None:
+        super().__init__(prefix)
+        self.servers = kafka.bootstrap_servers
+        self.config = settings_for(kafka, prefix, topics={"bill": {"max.message.bytes": str(LARGEST)}})
+
+    async def prepare(self) -> None:
+        self.topics = await prepare_topics(self.config)
+
+    def new_producer(self) -> ShardProducer:
+        return shard_producer(self.config, self.topics, Shard(5), milliseconds=lambda: int(time.time() * 1000))
+
+    def read(self, topic: str) -> list[Record]:
+        return committed(self.servers, topic)
+
+
+@pytest.fixture(params=["memory", "kafka"])
+async def stand(request: pytest.FixtureRequest, prefix: str) -> AsyncIterator[Stand]:
+    stand: Stand
+    if request.param == "memory":
+        stand = MemoryStand(prefix)
+    else:
+        stand = KafkaStand(request.getfixturevalue("kafka"), prefix)
+        await stand.prepare()
+    yield stand
+    for producer in stand.producers:
+        await producer.close()
+
+
+class Concluding:
+    """Keeps the offsets that it is given, and concludes with one checkpoint."""
+
+    def __init__(self, stand: Stand, value: bytes = b"checkpoint", *, error: Exception | None = None) -> None:
+        self.offsets: Mapping[int, Offsets] = {}
+        self.visible: list[bytes | None] = []
+        self._stand = stand
+        self._value = value
+        self._error = error
+
+    def __call__(self, offsets: Mapping[int, Offsets]) -> Sequence[Message]:
+        self.offsets = offsets
+        if self._error is not None:
+            raise self._error
+        self.visible = self._stand.values(self._stand.bills)
+        return [Message(self._stand.checkpoints, b"alpine/Bill", self._value)]
+
+
+def filled(producer: ShardProducer, records: Sequence[tuple[int, bytes]]) -> RecordBatches:
+    batches = producer.new_batches()
+    for number, (partition, value) in enumerate(records):
+        batches.append(partition, b"%d" % number, value, [("ce_id", b"e1/0/%d" % number)])
+    return batches
+
+
+async def publish(
+    stand: Stand, producer: ShardProducer, records: Sequence[tuple[int, bytes]], conclude: Concluding | None = None
+) -> Concluding:
+    conclude = conclude or Concluding(stand)
+    await producer.publish(conclude, topic=stand.bills, batches=filled(producer, records))
+    return conclude
+
+
+async def test_a_block_is_visible_when_publish_has_returned_and_not_before(stand: Stand) -> None:
+    producer = await stand.start()
+    concluded = await publish(stand, producer, [(0, b"a"), (2, b"b"), (0, b"c")])
+    assert concluded.visible == []
+    records = stand.read(stand.bills)
+    assert [(r.partition, r.key, r.value) for r in records] == [(0, b"0", b"a"), (0, b"2", b"c"), (2, b"1", b"b")]
+    assert [r.ce_id for r in records] == ["e1/0/0", "e1/0/2", "e1/0/1"]
+    assert stand.values(stand.checkpoints) == [b"checkpoint"]
+
+
+async def test_the_offsets_that_conclude_is_given_are_those_that_consumers_see(stand: Stand) -> None:
+    producer = await stand.start()
+    seen: dict[bytes | None, tuple[int, Offsets]] = {}
+    for block in range(3):
+        # Of several batches to a partition: four of these are more than the topic takes in one.
+        records = [(n % (block + 1), os.urandom(6000)) for n in range(10)]
+        concluded = await publish(stand, producer, records)
+        assert set(concluded.offsets) == {partition for partition, _ in records}
+        for partition, offsets in concluded.offsets.items():
+            values = [value for p, value in records if p == partition]
+            seen |= dict.fromkeys(values, (partition, offsets))
+            assert offsets.end - offsets.start == len(values)
+    read = stand.read(stand.bills)
+    assert len(read) == len(seen) == 30
+    for record in read:
+        partition, offsets = seen[record.value]
+        assert record.partition == partition
+        assert offsets.start <= record.offset < offsets.end
+
+
+async def test_messages_are_sent_in_order_to_the_partition_of_their_key(stand: Stand) -> None:
+    producer = await stand.start()
+    keys = [b"alpine/Bill", b"alpine/Payment", b"other/Bill"]
+    messages = [Message(stand.events, keys[n % 3], b"%d" % n, (("ce_id", b"%d" % n),)) for n in range(12)]
+    await producer.publish(Concluding(stand), messages=messages)
+    for record in stand.read(stand.events):
+        assert record.partition == partition_of(record.key, PARTITIONS)
+    for n, key in enumerate(keys):
+        values = [record.value for record in stand.read(stand.events) if record.key == key]
+        assert values == [b"%d" % m for m in range(n, 12, 3)]
+
+
+async def test_a_batch_that_fails_commits_nothing_and_ends_the_producer(stand: Stand) -> None:
+    producer = await stand.start()
+    await publish(stand, producer, [(0, b"before")])
+    with pytest.raises(ProducerLostError) as caught:
+        await publish(stand, producer, [(0, b"beside"), (1, os.urandom(2 * LARGEST)), (2, b"beside")])
+    assert not isinstance(caught.value, FencedError)
+    with pytest.raises(ProducerLostError):
+        await publish(stand, producer, [(0, b"after")])
+    await producer.close()
+    fresh = await stand.start()
+    await publish(stand, fresh, [(0, b"fresh")])
+    assert stand.values(stand.bills) == [b"before", b"fresh"]
+    assert stand.values(stand.checkpoints) == [b"checkpoint"] * 2
+
+
+async def test_a_conclusion_that_fails_commits_nothing_and_the_next_start_settles_what_is_open(stand: Stand) -> None:
+    producer = await stand.start()
+    with pytest.raises(ZeroDivisionError):
+        await publish(stand, producer, [(0, b"open")], Concluding(stand, error=ZeroDivisionError()))
+    with pytest.raises(ProducerLostError):
+        await publish(stand, producer, [(0, b"after")])
+    fresh = await stand.start()
+    await publish(stand, fresh, [(0, b"fresh")])
+    assert stand.values(stand.bills) == [b"fresh"]
+
+
+async def test_the_start_of_another_fences_and_nothing_of_the_fenced_one_is_visible(stand: Stand) -> None:
+    first = await stand.start()
+    await publish(stand, first, [(0, b"first")])
+    second = await stand.start()
+    with pytest.raises(FencedError):
+        await publish(stand, first, [(0, b"fenced"), (1, b"fenced")])
+    await publish(stand, second, [(0, b"second")])
+    await first.close()
+    await publish(stand, second, [(1, b"still there")])
+    assert stand.values(stand.bills) == [b"first", b"second", b"still there"]
+
+
+async def test_after_close_nothing_can_be_published(stand: Stand) -> None:
+    producer = await stand.start()
+    await producer.close()
+    with pytest.raises(ProducerLostError):
+        await publish(stand, producer, [(0, b"late")])
+    await producer.close()
+    assert stand.values(stand.bills) == []
+
+
+async def test_a_publish_that_is_cancelled_ends_the_producer(stand: Stand) -> None:
+    producer = await stand.start()
+    publishing = asyncio.create_task(publish(stand, producer, [(0, b"cancelled")]))
+    await asyncio.sleep(0)
+    publishing.cancel()
+    await asyncio.gather(publishing, return_exceptions=True)
+    assert publishing.cancelled()
+    with pytest.raises(ProducerLostError):
+        await publish(stand, producer, [(0, b"after")])
+    fresh = await stand.start()
+    await publish(stand, fresh, [(0, b"fresh")])
+    assert stand.values(stand.bills)[-1:] == [b"fresh"]
+    assert b"after" not in stand.values(stand.bills)
+
+
+async def test_batches_may_be_filled_while_a_transaction_is_under_way(stand: Stand) -> None:
+    producer = await stand.start()
+    first, second = filled(producer, [(0, b"a")]), filled(producer, [(0, b"b"), (1, b"c")])
+    publishing = asyncio.create_task(producer.publish(Concluding(stand), topic=stand.bills, batches=first))
+    second.append(0, b"k", b"d", [("ce_id", b"x")])
+    await publishing
+    await producer.publish(Concluding(stand), topic=stand.bills, batches=second)
+    assert stand.values(stand.bills) == [b"a", b"b", b"d", b"c"]

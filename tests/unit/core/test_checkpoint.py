@@ -1,0 +1,206 @@
+"""A checkpoint reads back as it was written, keeps what a newer version wrote, and is refused where that does harm."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamer.core.checkpoint import (
+    VERSION,
+    Checkpoint,
+    CheckpointError,
+    Completed,
+    Counts,
+    FileList,
+    Idle,
+    LastError,
+    PartitionCounts,
+    Position,
+    Publishing,
+    Request,
+    Requesting,
+    State,
+    Stopped,
+    Waiting,
+    decode_checkpoint,
+    encode_checkpoint,
+    phase_of,
+)
+from streamer.model import ExportId, ExportKind, Window
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+REQUEST = Request(cycle=3, kind=ExportKind.SNAPSHOT, requested_at=NOW)
+STATES: tuple[State, ...] = (
+    Idle(),
+    Requesting(request=REQUEST),
+    Waiting(request=REQUEST, export_id=ExportId("e1")),
+    Publishing(request=REQUEST, export_id=ExportId("e1"), ready_at=NOW, files=FileList(0, 0, "d")),
+    Stopped(reason="no", since=NOW, look_at=NOW, before=Idle()),
+)
+
+moments = st.datetimes(datetime(2000, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))
+numbers = st.integers(0, 2**53)
+words = st.text(max_size=8)
+ids = words.map(ExportId)
+windows = st.builds(Window, moments, moments)
+requests = st.builds(Request, numbers, st.sampled_from(ExportKind), moments, st.none() | windows)
+all_counts = st.builds(Counts, *[numbers] * 7)
+positions = st.builds(Position, numbers, numbers, numbers, words, numbers, st.none() | words)
+digests = st.integers(0, 2**64 - 1).map("{:016x}".format)
+partitions = st.dictionaries(
+    st.integers(0, 99).map(str), st.builds(PartitionCounts, *[numbers] * 4, digests), max_size=3
+)
+active = (
+    st.builds(Idle, st.none() | moments)
+    | st.builds(Requesting, requests, numbers, st.none() | moments)
+    | st.builds(Waiting, requests, ids)
+    | st.builds(
+        Publishing,
+        requests,
+        ids,
+        moments,
+        st.builds(FileList, numbers, numbers, words),
+        positions,
+        all_counts,
+        partitions,
+    )
+)
+states = active | st.builds(Stopped, words, moments, moments, active)
+completed = st.builds(Completed, ids, moments, moments, all_counts, st.none() | windows)
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | words,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(words, inner, max_size=2),
+    max_leaves=4,
+)
+newer_fields = st.dictionaries(words.map("newer_{}".format), anything, max_size=3)
+checkpoints = st.builds(
+    Checkpoint,
+    term=numbers,
+    owner=words,
+    cycle=numbers,
+    state=states,
+    partitions=st.none() | numbers,
+    failures=numbers,
+    snapshot=st.none() | completed,
+    window=st.none() | completed,
+    error=st.none() | st.builds(LastError, moments, words),
+    unknown=newer_fields,
+    unknown_state=newer_fields,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(checkpoints)
+def test_a_checkpoint_reads_back_as_it_was_written(checkpoint: Checkpoint) -> None:
+    assert decode_checkpoint(encode_checkpoint(checkpoint)) == checkpoint
+
+
+@pytest.mark.parametrize("state", STATES, ids=phase_of)
+def test_the_phase_is_written_as_one_word_in_the_state(state: State) -> None:
+    written = written_as(Checkpoint(state=state))
+    assert written["state"]["phase"] == Checkpoint(state=state).phase == type(state).__name__.lower()
+    assert written["v"] == VERSION
+    assert not {"unknown", "unknown_state"} & set(written)
+
+
+@settings(max_examples=40, deadline=None)
+@given(newer_fields, newer_fields)
+def test_fields_of_a_newer_version_are_kept_and_written_back(top: dict[str, Any], state: dict[str, Any]) -> None:
+    written = written_as(Checkpoint(state=STATES[3], cycle=4))
+    newer = {**written, **top, "state": {**written["state"], **state}}
+    assert written_as(decode_checkpoint(msgspec.json.encode(newer))) == newer
+
+
+def test_a_move_within_the_phase_keeps_the_newer_fields_of_the_state() -> None:
+    read = read_with_newer_fields(STATES[1])
+    assert isinstance(read.state, Requesting)
+    moved = written_as(read.moved_to(msgspec.structs.replace(read.state, attempt=2)))
+    assert moved["state"]["newer"] == [1]
+    assert moved["newer"] == {"a": 1}
+
+
+@pytest.mark.parametrize("phase", STATES[1:], ids=phase_of)
+def test_a_new_phase_drops_the_newer_fields_of_the_last_and_keeps_those_beside_it(phase: State) -> None:
+    moved = written_as(read_with_newer_fields(Idle()).moved_to(phase))
+    assert "newer" not in moved["state"]
+    assert moved["newer"] == {"a": 1}
+
+
+def test_a_field_that_this_version_knows_is_never_shadowed_by_a_kept_one() -> None:
+    read = Checkpoint(state=STATES[2], term=5, unknown={"term": 1}, unknown_state={"export_id": "old"})
+    written = written_as(read)
+    assert written["term"] == 5
+    assert written["state"]["export_id"] == "e1"
+
+
+def test_fields_that_are_missing_have_their_defaults() -> None:
+    assert decode_checkpoint(b'{"v": 1}') == Checkpoint()
+
+
+@pytest.mark.parametrize("version", [VERSION + 1, VERSION + 100])
+def test_a_higher_version_is_refused_whatever_else_it_says(version: int) -> None:
+    with pytest.raises(CheckpointError, match=f"version {version}.*up to {VERSION}"):
+        decode_checkpoint(msgspec.json.encode({"v": version, "state": {"phase": "dreaming"}}))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"nonsense",
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"v": null}',
+        b'{"v": "1"}',
+        b'{"v": 1.5}',
+        b'{"v": true}',
+        b'{"v": 1, "state": {"phase": "dreaming"}}',
+        b'{"v": 1, "state": {"phase": "waiting"}}',
+        b'{"v": 1, "state": {}}',
+        b'{"v": 1, "state": null}',
+        b'{"v": 1, "term": "many"}',
+        b'{"v": 1, "owner": "\xff"}',
+        b'{"v": 1, "owner": "\\ud800"}',
+        b'{"v": 1, "newer": ' + b"[" * 100_000,
+    ],
+    ids=lambda value: repr(value[:40]),
+)
+def test_what_is_no_checkpoint_is_refused(value: bytes) -> None:
+    with pytest.raises(CheckpointError):
+        decode_checkpoint(value)
+
+
+def test_a_moment_of_any_time_zone_reads_back_as_the_same_moment() -> None:
+    prague = NOW.astimezone(timezone(timedelta(hours=1)))
+    read = decode_checkpoint(encode_checkpoint(Checkpoint(state=Idle(not_before=prague))))
+    assert read.state == Idle(not_before=NOW)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(all_counts, max_size=4))
+def test_counts_add_up_field_by_field(counts: list[Counts]) -> None:
+    total = sum(counts, Counts())
+    for name in Counts.__struct_fields__:
+        assert getattr(total, name) == sum(getattr(count, name) for count in counts)
+
+
+def test_partition_counts_of_a_later_block_widen_the_span_and_wrap_the_digest() -> None:
+    earlier = PartitionCounts(records=2, tombstones=0, start=10, end=12, digest="ffffffffffffffff")
+    later = PartitionCounts(records=3, tombstones=1, start=13, end=17, digest="0000000000000003")
+    assert earlier + later == PartitionCounts(records=5, tombstones=1, start=10, end=17, digest="0000000000000002")
+
+
+def written_as(checkpoint: Checkpoint) -> dict[str, Any]:
+    return msgspec.json.decode(encode_checkpoint(checkpoint), type=dict[str, Any])
+
+
+def read_with_newer_fields(state: State) -> Checkpoint:
+    written = written_as(Checkpoint(state=state))
+    newer = {**written, "newer": {"a": 1}, "state": {**written["state"], "newer": [1]}}
+    return decode_checkpoint(msgspec.json.encode(newer))

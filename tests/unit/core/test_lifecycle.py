@@ -1,0 +1,425 @@
+"""Every pair of state and input: what follows and what is told, or that it can't happen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from itertools import product
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamer.core.checkpoint import (
+    Active,
+    Checkpoint,
+    Completed,
+    Counts,
+    FileList,
+    Idle,
+    LastError,
+    PartitionCounts,
+    Position,
+    Publishing,
+    Request,
+    Requesting,
+    State,
+    Stopped,
+    Waiting,
+)
+from streamer.core.lifecycle import (
+    Added,
+    Blocked,
+    Due,
+    Ended,
+    Input,
+    LifecycleError,
+    LookedAt,
+    Overflowed,
+    Published,
+    Ready,
+    Refused,
+    Retried,
+    transition,
+)
+from streamer.model import ConnectionName, EntityType, ExportId, ExportKind, StreamKey, Window
+
+REQUESTED = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+NOW = REQUESTED + timedelta(minutes=90)
+LATER = NOW + timedelta(hours=1)
+STREAM = StreamKey(ConnectionName("alpine"), EntityType.BILL)
+E1 = ExportId("e1")
+REQUEST = Request(cycle=4, kind=ExportKind.SNAPSHOT, requested_at=REQUESTED)
+FILES = FileList(count=2, size=100, digest="d")
+FIRST = Position(file=0, name="a.jsonl", size=60)
+SECOND = Position(file=1, name="b.jsonl", size=40)
+ERROR = LastError(at=REQUESTED, message="earlier")
+
+IDLE = Idle()
+REQUESTING = Requesting(request=REQUEST, attempt=2)
+BLOCKED = Requesting(request=REQUEST, attempt=2, blocked_since=REQUESTED)
+WAITING = Waiting(request=REQUEST, export_id=E1)
+PUBLISHING = Publishing(
+    request=REQUEST,
+    export_id=E1,
+    ready_at=REQUESTED,
+    files=FILES,
+    position=FIRST,
+    counts=Counts(size=10, lines=4, records=1, dead_letters=1, blank=2),
+    partitions={"1": PartitionCounts(records=1, tombstones=0, start=7, end=8, digest="00000000000000fe")},
+)
+STOPPED = Stopped(reason="no", since=REQUESTED, look_at=NOW, before=WAITING)
+STATES: dict[str, State] = {
+    "idle": IDLE,
+    "requesting": REQUESTING,
+    "waiting": WAITING,
+    "publishing": PUBLISHING,
+    "stopped": STOPPED,
+}
+BLOCK = Counts(size=50, lines=5, records=3, dead_letters=1, blank=1)
+PUBLISHED = Published(
+    position=msgspec.structs.replace(FIRST, offset=60, line=9),
+    counts=BLOCK,
+    partitions={
+        1: PartitionCounts(records=2, tombstones=0, start=9, end=11, digest="0000000000000003"),
+        11: PartitionCounts(records=1, tombstones=0, start=0, end=1, digest="0000000000000004"),
+    },
+    topic="mews.bill",
+    topic_partitions=12,
+)
+FILE_ENDED = msgspec.structs.replace(PUBLISHED, position=SECOND, file_ended=True)
+LAST = msgspec.structs.replace(PUBLISHED, position=Position(file=2), file_ended=True, last=True)
+INPUTS: dict[str, Input] = {
+    "due": Due(ExportKind.SNAPSHOT),
+    "retried": Retried(),
+    "added": Added(E1),
+    "blocked": Blocked("already running"),
+    "refused": Refused("401", LATER),
+    "ready": Ready(files=FILES, first=FIRST),
+    "ended": Ended("broken", not_before=LATER),
+    "published": PUBLISHED,
+    "overflowed": Overflowed("too many", LATER),
+    "looked at": LookedAt(),
+}
+NEXT_PHASE = {
+    ("idle", "due"): "requesting",
+    ("idle", "refused"): "stopped",
+    ("requesting", "retried"): "requesting",
+    ("requesting", "added"): "waiting",
+    ("requesting", "blocked"): "requesting",
+    ("requesting", "refused"): "stopped",
+    ("waiting", "ready"): "publishing",
+    ("waiting", "ended"): "idle",
+    ("waiting", "refused"): "stopped",
+    ("publishing", "published"): "publishing",
+    ("publishing", "ended"): "idle",
+    ("publishing", "overflowed"): "stopped",
+    ("publishing", "refused"): "stopped",
+    ("stopped", "looked at"): "waiting",
+}
+TOLD = {
+    ("requesting", "added"): ["export_requested"],
+    ("requesting", "blocked"): ["export_blocked"],
+    ("waiting", "ready"): ["export_ready"],
+    ("waiting", "ended"): ["export_failed"],
+    ("publishing", "ended"): ["export_failed"],
+    ("publishing", "overflowed"): ["export_failed"],
+}
+
+
+def checkpoint_of(state: State, **fields: Any) -> Checkpoint:
+    return Checkpoint(**{"term": 3, "owner": "me", "cycle": 4, "failures": 2, "error": ERROR, "state": state, **fields})
+
+
+def after(state: State, event: Input, **fields: Any) -> tuple[Checkpoint, list[dict[str, Any]]]:
+    """The checkpoint that follows, and the bodies of the events as they are published."""
+    outcome = transition(STREAM, checkpoint_of(state, **fields), event, now=NOW)
+    return outcome.checkpoint, [msgspec.json.decode(event.value()) for event in outcome.events]
+
+
+def told(event: str, **fields: Any) -> dict[str, Any]:
+    return {
+        "event": event,
+        "connection": "alpine",
+        "entity_type": "Bill",
+        "export_id": "e1",
+        "kind": "snapshot",
+        "window": None,
+        "at": "2026-03-01T13:30:00Z",
+        **fields,
+    }
+
+
+@pytest.mark.parametrize(("state", "event"), list(product(STATES, INPUTS)))
+def test_a_pair_of_state_and_input_leads_where_the_design_says_or_can_not_happen(state: str, event: str) -> None:
+    pair = (state, event)
+    if pair not in NEXT_PHASE:
+        with pytest.raises(LifecycleError, match=f"{type(INPUTS[event]).__name__} .* {state}"):
+            after(STATES[state], INPUTS[event])
+        return
+    checkpoint, events = after(STATES[state], INPUTS[event])
+    assert checkpoint.phase == NEXT_PHASE[pair]
+    assert [body["event"] for body in events] == TOLD.get(pair, [])
+    assert (checkpoint.v, checkpoint.term, checkpoint.owner) == (1, 3, "me")
+
+
+def test_a_due_export_begins_a_new_cycle_with_the_time_of_its_request() -> None:
+    checkpoint, events = after(IDLE, Due(ExportKind.SNAPSHOT))
+    request = Request(cycle=5, kind=ExportKind.SNAPSHOT, requested_at=NOW)
+    assert checkpoint == checkpoint_of(Requesting(request=request), cycle=5)
+    assert not events
+
+
+def test_a_due_window_is_asked_for_as_it_was_cut() -> None:
+    window = Window(REQUESTED, NOW)
+    checkpoint, _ = after(IDLE, Due(ExportKind.WINDOW, window))
+    assert isinstance(checkpoint.state, Requesting)
+    assert checkpoint.state.request == Request(cycle=5, kind=ExportKind.WINDOW, requested_at=NOW, window=window)
+
+
+def test_a_repeated_request_stays_in_its_cycle() -> None:
+    checkpoint, _ = after(BLOCKED, Retried())
+    assert checkpoint == checkpoint_of(msgspec.structs.replace(BLOCKED, attempt=3))
+
+
+def test_an_accepted_request_gets_its_id_and_forgets_the_last_error() -> None:
+    checkpoint, events = after(REQUESTING, Added(E1))
+    assert checkpoint == checkpoint_of(WAITING, error=None)
+    assert events == [told("export_requested")]
+
+
+def test_a_blocked_request_is_told_once_and_keeps_since_when() -> None:
+    first, events = after(REQUESTING, Blocked("already running"))
+    noted = LastError(at=NOW, message="already running")
+    assert first == checkpoint_of(msgspec.structs.replace(REQUESTING, blocked_since=NOW), error=noted)
+    assert events == [told("export_blocked", export_id=None, reason="already running")]
+    again, events = after(BLOCKED, Blocked("still running"))
+    assert again.state == BLOCKED
+    assert again.error == LastError(at=NOW, message="still running")
+    assert not events
+
+
+@pytest.mark.parametrize("state", [IDLE, REQUESTING, WAITING, PUBLISHING], ids=lambda state: type(state).__name__)
+def test_a_refused_stream_stops_and_later_goes_on_exactly_where_it_was(state: Active) -> None:
+    stopped, events = after(state, Refused("401", LATER))
+    error = LastError(at=NOW, message="401")
+    assert stopped == checkpoint_of(Stopped(reason="401", since=NOW, look_at=LATER, before=state), error=error)
+    assert not events
+    assert after(stopped.state, LookedAt())[0].state == state
+
+
+def test_a_ready_export_is_published_from_its_first_byte() -> None:
+    checkpoint, events = after(WAITING, Ready(files=FILES, first=FIRST))
+    begun = Publishing(request=REQUEST, export_id=E1, ready_at=NOW, files=FILES, position=FIRST)
+    assert checkpoint == checkpoint_of(begun, error=None)
+    assert events == [told("export_ready", files=2, bytes=100)]
+
+
+@pytest.mark.parametrize("state", [WAITING, PUBLISHING], ids=lambda state: type(state).__name__)
+@pytest.mark.parametrize(
+    ("expired", "body"), [(False, told("export_failed", reason="broken")), (True, told("export_expired"))]
+)
+def test_an_export_that_came_to_nothing_is_told_and_counted(state: State, expired: bool, body: dict[str, Any]) -> None:
+    checkpoint, events = after(state, Ended("broken", not_before=LATER, expired=expired))
+    error = LastError(at=NOW, message="broken")
+    assert checkpoint == checkpoint_of(Idle(not_before=LATER), failures=3, error=error)
+    assert events == [body]
+
+
+def test_too_many_dead_letters_fail_the_export_and_stop_the_stream_before_a_new_one() -> None:
+    checkpoint, events = after(PUBLISHING, Overflowed("too many", LATER), partitions=12)
+    stopped = Stopped(reason="too many", since=NOW, look_at=LATER, before=Idle())
+    assert checkpoint == checkpoint_of(stopped, partitions=12, error=LastError(at=NOW, message="too many"))
+    assert events == [told("export_failed", reason="too many")]
+
+
+def test_a_block_moves_the_position_and_adds_to_the_counts() -> None:
+    checkpoint, events = after(PUBLISHING, PUBLISHED)
+    assert checkpoint.state == msgspec.structs.replace(
+        PUBLISHING,
+        position=PUBLISHED.position,
+        counts=Counts(size=60, lines=9, records=4, dead_letters=2, blank=3),
+        partitions={
+            "1": PartitionCounts(records=3, tombstones=0, start=7, end=11, digest="0000000000000101"),
+            "11": PartitionCounts(records=1, tombstones=0, start=0, end=1, digest="0000000000000004"),
+        },
+    )
+    assert checkpoint.error is None
+    assert checkpoint.failures == 2
+    assert not events
+
+
+def test_the_number_of_partitions_is_that_of_the_first_block_for_ever() -> None:
+    assert after(PUBLISHING, PUBLISHED)[0].partitions == 12
+    assert after(PUBLISHING, PUBLISHED, partitions=6)[0].partitions == 6
+    assert after(PUBLISHING, LAST)[0].partitions == 12
+
+
+def test_the_last_line_of_a_file_is_told_with_the_file_that_ended() -> None:
+    _, events = after(PUBLISHING, FILE_ENDED)
+    assert events == [told("file_published", file=0, name="a.jsonl", bytes=60)]
+
+
+def test_with_the_last_block_the_export_is_completed_and_everything_accounted_for() -> None:
+    in_last_file = msgspec.structs.replace(PUBLISHING, position=SECOND)
+    checkpoint, events = after(in_last_file, LAST)
+    counts = Counts(size=60, lines=9, records=4, dead_letters=2, blank=3)
+    done = Completed(export_id=E1, requested_at=REQUESTED, completed_at=NOW, counts=counts)
+    assert checkpoint == checkpoint_of(IDLE, failures=0, error=None, partitions=12, snapshot=done)
+    assert events == [
+        told("file_published", file=1, name="b.jsonl", bytes=40),
+        told(
+            "export_completed",
+            topic="mews.bill",
+            files=2,
+            bytes=60,
+            lines=9,
+            records=4,
+            unchanged=0,
+            dead_letters=2,
+            blank=3,
+            tombstones=0,
+            requested_at="2026-03-01T12:00:00Z",
+            ready_at="2026-03-01T12:00:00Z",
+            seconds=5400.0,
+            partitions={
+                "1": {"records": 3, "tombstones": 0, "start": 7, "end": 11, "digest": "0000000000000101"},
+                "11": {"records": 1, "tombstones": 0, "start": 0, "end": 1, "digest": "0000000000000004"},
+            },
+        ),
+    ]
+
+
+def test_an_export_without_files_completes_with_no_partitions_and_no_file() -> None:
+    empty = Publishing(request=REQUEST, export_id=E1, ready_at=REQUESTED, files=FileList(0, 0, "d"))
+    last = msgspec.structs.replace(LAST, position=Position(), counts=Counts(), partitions={})
+    checkpoint, events = after(empty, last)
+    assert checkpoint.state == IDLE
+    assert [body["event"] for body in events] == ["export_completed"]
+    assert events[0]["partitions"] == {}
+    assert [events[0][name] for name in ("files", "lines", "records", "bytes")] == [0, 0, 0, 0]
+
+
+def test_a_completed_window_is_remembered_beside_the_snapshot() -> None:
+    window = Window(REQUESTED, NOW)
+    request = Request(cycle=4, kind=ExportKind.WINDOW, requested_at=REQUESTED, window=window)
+    snapshot = Completed(ExportId("e0"), REQUESTED, REQUESTED, Counts())
+    checkpoint, events = after(msgspec.structs.replace(PUBLISHING, request=request), LAST, snapshot=snapshot)
+    assert checkpoint.snapshot == snapshot
+    assert checkpoint.window is not None
+    assert checkpoint.window.window == window
+    assert events[-1]["window"] == {"start": "2026-03-01T12:00:00Z", "end": "2026-03-01T13:30:00Z"}
+
+
+class Life:
+    """A stream fed with inputs; what it tells and how it moves is watched."""
+
+    def __init__(self) -> None:
+        self.checkpoint = Checkpoint()
+        self.now = REQUESTED
+        self.completed: list[str] = []
+        self.blocked: list[int] = []
+        self.accepted = 0
+        self.served = Counts()
+        self.ends: dict[int, int] = {}
+
+    def feed(self, event: Input) -> None:
+        """Whatever is possible; the rest must leave no trace."""
+        before, self.now = self.checkpoint, self.now + timedelta(minutes=1)
+        try:
+            outcome = transition(STREAM, before, event, now=self.now)
+        except LifecycleError:
+            return
+        self.checkpoint = outcome.checkpoint
+        self.check_move(before.state, self.checkpoint.state, event)
+        assert self.checkpoint.cycle == before.cycle + isinstance(event, Due)
+        for told in outcome.events:
+            if told.name == "export_completed":
+                self.completed.append(told.body["export_id"])
+                self.check_account(told.body)
+            if told.name == "export_blocked":
+                self.blocked.append(self.checkpoint.cycle)
+
+    def check_move(self, before: State, after: State, event: Input) -> None:
+        if isinstance(before, Publishing) and isinstance(after, Publishing):
+            reached, now = before.position, after.position
+            assert (reached.file, reached.offset, reached.line) <= (now.file, now.offset, now.line)
+            assert before.request == after.request
+            for partition, counts in before.partitions.items():
+                assert counts.end <= after.partitions[partition].end
+                assert counts.start == after.partitions[partition].start
+        if isinstance(event, Published):
+            self.served = self.served + event.counts
+        if isinstance(event, Ready):
+            self.served = Counts()
+
+    def check_account(self, body: Mapping[str, Any]) -> None:
+        assert body["lines"] == body["records"] + body["unchanged"] + body["dead_letters"] + body["blank"]
+        assert body["records"] == sum(counts.records for counts in body["partitions"].values())
+        assert {name: body[name] for name in ("lines", "records", "dead_letters", "blank")} == {
+            name: getattr(self.served, name) for name in ("lines", "records", "dead_letters", "blank")
+        }
+
+    def a_block(self, records: int, blank: int, *, file_ended: bool) -> Published:
+        """A block that goes on where the stream is."""
+        state = self.checkpoint.state
+        at, files = (state.position, state.files) if isinstance(state, Publishing) else (Position(), FILES)
+        start = self.ends.get(records, 0)
+        self.ends[records] = start + records + 1
+        partitions = {records: PartitionCounts(records, 0, start, start + records, "0" * 16)} if records else {}
+        moved = msgspec.structs.replace(at, offset=at.offset + 10 * records + blank, line=at.line + records + blank)
+        return Published(
+            position=Position(file=at.file + 1) if file_ended else moved,
+            counts=Counts(size=10 * records + blank, lines=records + blank, records=records, blank=blank),
+            partitions=partitions,
+            topic="mews.bill",
+            topic_partitions=12,
+            file_ended=file_ended,
+            last=file_ended and at.file + 1 >= files.count,
+        )
+
+
+kinds = st.sampled_from([*INPUTS, "added", "ready", "published", "published", "published", "blocked", "retried"])
+choices = st.lists(st.tuples(kinds, st.integers(0, 3), st.integers(0, 2), st.booleans()), max_size=60)
+
+
+@settings(max_examples=60, deadline=None)
+@given(choices)
+def test_whatever_happens_cycles_only_grow_positions_never_go_back_and_ends_are_told_once(
+    happenings: list[tuple[str, int, int, bool]],
+) -> None:
+    life = Life()
+    for kind, records, blank, file_ended in happenings:
+        event = INPUTS[kind]
+        if kind == "published":
+            event = life.a_block(records, blank, file_ended=file_ended)
+        if kind == "added":
+            life.accepted += 1
+            event = Added(ExportId(f"e{life.accepted}"))
+        life.feed(event)
+    remembered = life.checkpoint.snapshot
+    assert len(set(life.completed)) == len(life.completed)
+    assert (life.completed[-1] if life.completed else None) == (remembered.export_id if remembered else None)
+    assert len(set(life.blocked)) == len(life.blocked)
+
+
+def test_a_blockage_of_the_next_cycle_is_told_again() -> None:
+    life = Life()
+    a_life: list[Input] = [
+        INPUTS["due"],
+        INPUTS["blocked"],
+        INPUTS["retried"],
+        INPUTS["blocked"],
+        INPUTS["added"],
+        INPUTS["ended"],
+        INPUTS["due"],
+        INPUTS["blocked"],
+        INPUTS["refused"],
+        INPUTS["looked at"],
+        INPUTS["blocked"],
+    ]
+    for event in a_life:
+        life.feed(event)
+    assert life.blocked == [1, 2]

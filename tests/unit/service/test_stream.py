@@ -1,0 +1,462 @@
+"""The life of a stream, from idle to completed and through whatever Mews and Kafka do to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from itertools import pairwise
+
+import msgspec
+import pytest
+from structlog.testing import capture_logs
+
+from streamer.core.checkpoint import Checkpoint, Idle, Requesting, Stopped, Waiting, encode_checkpoint, phase_of
+from streamer.core.lifecycle import Retried, transition
+from streamer.errors import (
+    AccessRefusedError,
+    AddRejectedError,
+    KafkaUnavailableError,
+    MewsUnavailableError,
+    NotOwnerError,
+    RateLimitedError,
+)
+from streamer.model import Export, ExportFile, ExportId, ExportStatus, Link
+from tests.fakes import Trouble
+from tests.unit.service.life_bench import BILLS, BLOCKED_LIMIT, CHECKPOINTS, INTERVAL, KEY, SHARD, START, Bench
+
+pytestmark = pytest.mark.looptime(noop_cycles=0)  # nothing comes from outside: time need not wait for it
+
+HOUR = 3600.0
+PENDING, SUCCESS = ExportStatus.PENDING, ExportStatus.SUCCESS
+LIFE = ["export_requested", "export_ready", "file_published", "file_published", "file_published", "export_completed"]
+
+
+async def test_a_whole_life_leads_from_idle_to_completed() -> None:
+    bench = Bench()
+    bench.mews.answers = [PENDING, ExportStatus.PROCESSING, SUCCESS]
+    await bench.live()
+    bench.check_completed("e1")
+    assert bench.told == LIFE
+    phases = list(dict.fromkeys(phase for phase, _ in bench.commits()))
+    assert phases == ["requesting", "waiting", "publishing", "idle"]
+    assert bench.times("publishing")[0] == pytest.approx(900, abs=1)
+    assert bench.mews.add_calls == 1
+    assert bench.stream.done == bench.checkpoint
+    assert bench.checkpoint.snapshot is not None
+    assert bench.checkpoint.snapshot.export_id == "e1"
+    assert bench.checkpoint.partitions == 3
+    assert {c.term for c in bench.checkpoints} == {1}
+    assert {c.owner for c in bench.checkpoints} == {"me"}
+
+
+async def test_an_export_without_files_completes_and_publishes_nothing() -> None:
+    bench = Bench(files=())
+    await bench.live()
+    bench.check_completed("e1")
+    assert bench.told == ["export_requested", "export_ready", "export_completed"]
+
+
+async def test_the_next_snapshot_follows_an_interval_after_the_last_ones_request() -> None:
+    bench = Bench(once=False)
+    async with bench.living():
+        await bench.until(lambda: bench.told.count("export_completed") == 2, every=60)
+    bench.check_completed("e1")
+    bench.check_completed("e2")
+    first, second = bench.times("add")
+    assert second - first == pytest.approx(INTERVAL.total_seconds(), abs=1)
+    assert bench.checkpoint.cycle == 2
+
+
+async def test_once_ends_after_one_completed_export_and_finishes_a_half_done_one_first() -> None:
+    bench = Bench()
+    bench.is_mortal = True
+    bench.kafka.troubles = {5: Trouble.DIES_BEFORE_COMMIT}
+    await bench.live()
+    assert bench.lives == 2
+    assert bench.mews.added == ["e1"]
+    bench.check_completed("e1")
+
+
+async def test_once_ends_at_once_where_the_stream_is_stopped_for_a_person() -> None:
+    bench = Bench()
+    look_at = START + timedelta(days=6)
+    stopped = Checkpoint(state=Stopped(reason="no", since=START, look_at=look_at, before=Idle()))
+    bench.kafka.put(CHECKPOINTS, str(KEY).encode(), encode_checkpoint(stopped))
+    await bench.live()
+    assert bench.clock.monotonic() < 1
+    assert bench.stream.done == stopped
+    assert not bench.mews.add_calls
+
+
+async def test_stopping_while_idle_ends_the_stream_at_once() -> None:
+    bench = Bench(once=False)
+    async with bench.living():
+        await bench.until(lambda: "export_completed" in bench.told)
+        await asyncio.sleep(1000)
+        before = bench.clock.monotonic()
+    assert bench.clock.monotonic() - before < 0.1
+
+
+class TestAdd:
+    """``exports/add`` is neither fenced nor idempotent."""
+
+    async def test_an_answer_that_comes_while_the_session_is_lost_is_used_by_the_next(self) -> None:
+        bench = Bench()
+        bench.mews.hold = asyncio.Event()
+        async with bench.living():
+            await bench.until(lambda: bench.mews.add_calls == 1)
+            assert bench.session is not None
+            bench.session.lost.set()
+            await asyncio.sleep(0)
+            bench.mews.hold.set()
+            await bench.until(lambda: bench.stream.done is not None)
+        assert bench.mews.add_calls == 1
+        assert [c.term for c in bench.checkpoints][:2] == [1, 2]
+        bench.check_completed("e1")
+
+    async def test_an_answer_is_not_used_when_the_checkpoint_read_back_is_another(self) -> None:
+        bench = Bench()
+        bench.mews.hold = asyncio.Event()
+        async with bench.living():
+            await bench.until(lambda: bench.mews.add_calls == 1)
+            await self.somebody_else_asks_again(bench)
+            assert bench.session is not None
+            bench.session.lost.set()
+            bench.mews.hold.set()
+            await bench.until(lambda: bench.stream.done is not None)
+        assert bench.mews.add_calls == 2
+        assert not any(isinstance(c.state, Waiting) and c.state.export_id == "e1" for c in bench.checkpoints)
+        bench.check_completed("e2")
+
+    async def somebody_else_asks_again(self, bench: Bench) -> None:
+        other = await bench.take(SHARD, owner="other")
+        found = other.checkpoint(KEY)
+        assert found is not None
+        await other.commit(KEY, lambda _: transition(KEY, found, Retried(), now=bench.clock.now()))
+        await other.close()
+
+    async def test_an_answer_that_comes_while_the_shard_is_given_up_is_used_when_it_comes_back(self) -> None:
+        bench = Bench()
+        bench.mews.hold = asyncio.Event()
+        life = asyncio.create_task(bench.live())
+        await bench.until(lambda: bench.mews.add_calls == 1)
+        life.cancel()
+        await asyncio.gather(life, return_exceptions=True)
+        bench.mews.hold.set()
+        await asyncio.sleep(100)
+        await bench.live()
+        assert bench.mews.add_calls == 1
+        bench.check_completed("e1")
+
+    async def test_an_answer_whose_checkpoint_was_lost_with_the_session_is_written_by_the_next(self) -> None:
+        bench = Bench()
+        bench.kafka.troubles = {2: Trouble.DIES_BEFORE_COMMIT}
+        await bench.live()
+        assert bench.mews.add_calls == 1
+        bench.check_completed("e1")
+
+    async def test_a_restarted_process_asks_anew_after_a_new_intent(self) -> None:
+        bench = Bench()
+        bench.is_mortal = True
+        bench.kafka.troubles = {2: Trouble.DIES_BEFORE_COMMIT}
+        await bench.live()
+        assert bench.mews.add_calls == 2
+        assert len(bench.times("requesting")) == 2
+        bench.check_completed("e2")
+
+    @pytest.mark.parametrize("seconds", [5.1, 600.0])
+    async def test_a_process_frozen_between_proof_and_call_writes_a_new_intent_first(self, seconds: float) -> None:
+        bench = Bench()
+        prove = bench.group.on_proof
+
+        def freeze() -> None:
+            prove()
+            if bench.group.proofs == 3:
+                bench.frozen += seconds
+
+        bench.group.on_proof = freeze
+        await bench.live()
+        assert len(bench.times("requesting")) == 2
+        assert bench.mews.add_calls == 1
+        bench.check_completed("e1")
+
+    async def test_without_a_proof_add_is_not_called(self) -> None:
+        bench = Bench()
+        bench.group.refusals = [None, None, NotOwnerError("thrown out"), KafkaUnavailableError("away")]
+        await bench.live()
+        assert bench.mews.add_calls == 1
+        assert bench.group.proofs == 5
+        bench.check_completed("e1")
+
+    @pytest.mark.parametrize(
+        "error", [MewsUnavailableError("502"), RateLimitedError("429", retry_after=120.0)], ids=["502", "429"]
+    )
+    async def test_an_answer_that_is_lost_or_puts_off_is_asked_for_again_with_a_new_intent(
+        self, error: Exception
+    ) -> None:
+        bench = Bench()
+        bench.mews.adds = [error]
+        await bench.live()
+        first, second = bench.times("add")
+        assert second - first == pytest.approx(120.0 if isinstance(error, RateLimitedError) else 1.0, abs=0.1)
+        assert len(bench.times("requesting")) == 2
+        assert {c.cycle for c in bench.checkpoints} == {1}
+        bench.check_completed("e1")
+
+    async def test_stopping_waits_for_the_answer_and_commits_its_id(self) -> None:
+        bench = Bench()
+        bench.mews.hold = asyncio.Event()
+        async with bench.living():
+            await bench.until(lambda: bench.mews.add_calls == 1)
+            asyncio.get_running_loop().call_later(3, bench.mews.hold.set)
+        state = bench.checkpoint.state
+        assert isinstance(state, Waiting)
+        assert state.export_id == "e1"
+
+
+class TestBlocked:
+    async def test_a_rejected_request_is_told_once_waits_longer_each_time_and_is_made_again(self) -> None:
+        bench = Bench()
+        bench.mews.adds = [AddRejectedError("already running")] * 5
+        await bench.live()
+        assert bench.told == ["export_blocked", *LIFE]
+        waits = [later - earlier for earlier, later in pairwise(bench.times("add"))]
+        assert waits == pytest.approx([1, 2, 4, 8, 16], abs=0.1)
+        assert bench.checkpoint.error is None
+        assert bench.events[0]["reason"] == "already running"
+        bench.check_completed("e1")
+
+    async def test_a_request_that_is_blocked_for_too_long_stops_the_stream_with_the_message(self) -> None:
+        bench = Bench(once=False)
+        bench.mews.adds = [AddRejectedError("something else")] * 10_000
+        async with bench.living():
+            await bench.until(lambda: bench.checkpoint.phase == "stopped", every=60)
+            assert bench.clock.monotonic() == pytest.approx(BLOCKED_LIMIT.total_seconds(), abs=600)
+            state = bench.checkpoint.state
+            assert isinstance(state, Stopped)
+            assert "something else" in state.reason
+            assert isinstance(state.before, Requesting)
+            bench.mews.adds = []
+            await bench.until(lambda: "export_completed" in bench.told, every=60, limit=2 * HOUR)
+        assert bench.told == ["export_blocked", *LIFE]
+
+    async def test_once_a_blocked_stream_is_stopped_it_is_done(self) -> None:
+        bench = Bench()
+        bench.mews.adds = [AddRejectedError("x")] * 10_000
+        await bench.live()
+        assert bench.stream.done is not None
+        assert isinstance(bench.stream.done.state, Stopped)
+
+
+class TestRefused:
+    @pytest.mark.parametrize("where", ["add", "poll", "publish"])
+    async def test_a_refused_stream_looks_again_an_hour_later_where_it_was(self, where: str) -> None:
+        bench = Bench(once=False)
+        refusal = AccessRefusedError("401: the token is refused")
+        if where == "add":
+            bench.mews.adds = [refusal]
+        else:
+            bench.mews.answers = [refusal] if where == "poll" else [SUCCESS, refusal]
+        async with bench.living():
+            await bench.until(lambda: bench.checkpoint.phase == "stopped")
+            state = bench.checkpoint.state
+            assert isinstance(state, Stopped)
+            assert state.look_at - state.since == timedelta(hours=1)
+            assert state.reason == "401: the token is refused"
+            assert phase_of(state.before) == {"add": "requesting", "poll": "waiting", "publish": "publishing"}[where]
+            await bench.until(lambda: "export_completed" in bench.told, every=10)
+        phases = [phase for phase, _ in bench.commits()]
+        stopped = phases.index("stopped")
+        assert phases[stopped + 1] == phases[stopped - 1]
+        assert bench.commits()[stopped + 1][1] - bench.commits()[stopped][1] == pytest.approx(HOUR, abs=0.1)
+        bench.check_completed("e1")
+        assert bench.told == LIFE
+
+    async def test_in_the_middle_of_an_export_it_goes_on_at_the_block_that_was_reached(self) -> None:
+        bench = Bench(once=False)
+        async with bench.living():
+            bench.host.pauses = {("part-2.jsonl", 48): 60.0}
+            await bench.until(lambda: "file_published" in bench.told)
+            assert bench.session is not None
+            bench.session.lost.set()
+            bench.mews.answers = [AccessRefusedError("403")]
+            await bench.until(lambda: bench.checkpoint.phase == "stopped")
+            await bench.until(lambda: "export_completed" in bench.told, every=10)
+        bench.check_completed("e1")
+
+
+class TestLostExports:
+    @pytest.mark.parametrize(
+        ("status", "event"), [(ExportStatus.FAILED, "export_failed"), (ExportStatus.EXPIRED, "export_expired")]
+    )
+    @pytest.mark.parametrize("while_publishing", [False, True], ids=["waiting", "publishing"])
+    async def test_a_failed_or_expired_export_is_told_and_a_new_cycle_follows_after_a_wait(
+        self, status: ExportStatus, event: str, while_publishing: bool
+    ) -> None:
+        bench = Bench()
+        bench.mews.answers = [SUCCESS, status] if while_publishing else [PENDING, status]
+        await bench.live()
+        assert bench.told == [*LIFE[: 2 if while_publishing else 1], event, *LIFE]
+        (failed_at,) = bench.times("idle")[:-1]
+        assert bench.times("add")[1] - failed_at == pytest.approx(5, abs=0.1)
+        assert bench.checkpoint.cycle == 2
+        assert bench.checkpoint.failures == 0
+        bench.check_completed("e2")
+
+    async def test_exports_that_fail_one_after_another_are_asked_for_ever_more_rarely(self) -> None:
+        bench = Bench()
+        bench.mews.answers = [ExportStatus.FAILED] * 4
+        await bench.live()
+        failed, added = bench.times("idle")[:-1], bench.times("add")[1:]
+        assert [b - a for a, b in zip(failed, added, strict=True)] == pytest.approx([5, 10, 20, 40], abs=0.1)
+        bench.check_completed("e5")
+
+    async def test_an_unknown_status_is_waited_on_with_a_warning(self) -> None:
+        bench = Bench()
+        bench.mews.answers = [ExportStatus.UNKNOWN, ExportStatus.UNKNOWN]
+        with capture_logs() as logs:
+            await bench.live()
+        assert [log["status"] for log in logs if log["event"] == "export_status_unknown"] == ["Dozing"] * 2
+        assert bench.told == LIFE
+
+    async def test_an_export_that_mews_does_not_know_yet_is_given_some_polls(self) -> None:
+        bench = Bench()
+        bench.mews.answers = [None] * 4
+        await bench.live()
+        assert bench.told == LIFE
+
+    async def test_an_export_that_mews_never_knows_expires_and_the_next_is_given_as_many_polls(self) -> None:
+        bench = Bench()
+        bench.mews.answers = [None] * 9
+        await bench.live()
+        assert bench.told == ["export_requested", "export_expired", *LIFE]
+        bench.check_completed("e2")
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda files: files[:-1],
+            lambda files: (*files, ExportFile(Link("https://files.test/more.jsonl?sig=1"), 1)),
+            lambda files: (*files[:-1], ExportFile(files[-1].link, files[-1].size + 1)),
+            lambda files: (files[1], files[0], *files[2:]),
+        ],
+        ids=["fewer", "more", "another size", "another order"],
+    )
+    async def test_a_list_of_files_that_has_changed_fails_the_export(
+        self, change: Callable[[tuple[ExportFile, ...]], tuple[ExportFile, ...]]
+    ) -> None:
+        bench = Bench()
+        changed = Export(ExportId("e1"), SUCCESS, change(bench.mews.listed()))
+        bench.mews.answers = [SUCCESS, changed]
+        await bench.live()
+        assert bench.told == [*LIFE[:2], "export_failed", *LIFE]
+        bench.check_completed("e2")
+
+    async def test_polls_that_fail_are_made_again_with_ever_longer_waits(self) -> None:
+        bench = Bench()
+        bench.mews.answers = [MewsUnavailableError("502")] * 3
+        await bench.live()
+        assert bench.told == LIFE
+        assert bench.mews.add_calls == 1
+
+
+class TestTooManyDeadLetters:
+    async def test_the_export_fails_and_the_stream_stops_until_the_next_snapshot_interval(self) -> None:
+        bench = Bench(once=False, max_dead_letters=0)
+        async with bench.living():
+            await bench.until(lambda: bench.checkpoint.phase == "stopped")
+            state = bench.checkpoint.state
+            assert isinstance(state, Stopped)
+            assert state.look_at - state.since == INTERVAL
+            assert state.before == Idle()
+            assert bench.told == ["export_requested", "export_ready", "export_failed"]
+            assert bench.events[-1]["reason"] == state.reason
+            assert "file 0 line 4: the Id is null" in state.reason
+            bench.mews.files = {"part-0.jsonl": b'{"Id":"a"}\n'}
+            await bench.until(lambda: "export_completed" in bench.told, every=60)
+        bench.check_completed("e2")
+
+    async def test_what_was_published_before_and_the_partitions_are_kept(self) -> None:
+        bench = Bench((b'{"Id":"a"}\n' * 10, b"bad\n"), max_dead_letters=0)
+        await bench.live()
+        assert bench.told == ["export_requested", "export_ready", "file_published", "export_failed"]
+        assert len(bench.kafka.committed(BILLS)) == 10
+        assert bench.checkpoint.partitions == 3
+
+    async def test_dead_letters_are_counted_over_the_blocks_of_the_export(self) -> None:
+        bench = Bench((b"bad\n" * 3, b"bad\n" * 2), max_dead_letters=4, block_bytes=1)
+        await bench.live()
+        assert isinstance(bench.checkpoint.state, Stopped)
+
+    async def test_as_many_as_are_allowed_are_published(self) -> None:
+        bench = Bench((b"bad\n" * 3, b"bad\n" * 2), max_dead_letters=5, block_bytes=1)
+        await bench.live()
+        bench.check_completed("e1")
+
+
+TRANSACTIONS = 10
+"""Of a life with ``FILES``; checked below, so that no kill is forgotten when that changes."""
+
+
+class TestExactlyOnce:
+    async def test_a_life_has_so_many_transactions(self) -> None:
+        bench = Bench()
+        await bench.live()
+        assert bench.kafka.transactions == TRANSACTIONS
+
+    @pytest.mark.parametrize("is_mortal", [False, True], ids=["session lost", "process killed"])
+    @pytest.mark.parametrize("trouble", Trouble, ids=lambda trouble: trouble.name.lower())
+    @pytest.mark.parametrize("transaction", range(1, TRANSACTIONS + 1))
+    async def test_whichever_transaction_fails_every_line_is_there_once(
+        self, transaction: int, trouble: Trouble, is_mortal: bool
+    ) -> None:
+        bench = Bench()
+        bench.is_mortal = is_mortal
+        bench.kafka.troubles = {transaction: trouble}
+        await bench.live()
+        # A process that dies as it learns that it is done can't know that it was, and is started once more.
+        is_late = is_mortal and transaction == TRANSACTIONS and trouble is Trouble.DIES_AFTER_COMMIT
+        self.check(bench, exports=2 if is_late else 1)
+        assert bench.told == LIFE * (2 if is_late else 1)
+        assert [c.term for c in bench.checkpoints] == sorted(c.term for c in bench.checkpoints)
+
+    def check(self, bench: Bench, *, exports: int | None = None) -> None:
+        completed = [event["export_id"] for event in bench.events if event["event"] == "export_completed"]
+        assert len(completed) == (exports or len(completed)) > 0
+        for export_id in completed:
+            bench.check_completed(export_id)
+        assert {r.ce_id.split("/")[0] for r in bench.kafka.committed(BILLS)} == set(completed)
+
+    @pytest.mark.parametrize("is_mortal", [False, True], ids=["sessions lost", "processes killed"])
+    async def test_however_often_transactions_fail_every_line_is_there_once(self, is_mortal: bool) -> None:
+        bench = Bench()
+        bench.is_mortal = is_mortal
+        kinds = list(Trouble)
+        bench.kafka.troubles = {n: kinds[n // 2 % 4] for n in range(2, 60) if n % 3}
+        await bench.live()
+        # A process that dies as it completes an export can't know that, and the next one begins another.
+        self.check(bench, exports=None if is_mortal else 1)
+
+    async def test_a_lost_session_goes_on_at_the_checkpoint_and_reads_no_file_again_from_its_start(self) -> None:
+        bench = Bench((b'{"Id":"a"}\n' * 20,))
+        bench.kafka.troubles = {8: Trouble.DIES_AFTER_COMMIT}
+        await bench.live()
+        bench.check_completed("e1")
+        (_, first), (_, resumed) = bench.host.opened
+        assert first == 0
+        assert resumed > 0
+
+
+class TestHigherVersions:
+    async def test_a_checkpoint_of_a_higher_version_is_left_alone(self) -> None:
+        bench = Bench(once=False)
+        newer = msgspec.json.encode({"v": 2, "state": {"phase": "dreaming"}})
+        bench.kafka.put(CHECKPOINTS, str(KEY).encode(), newer)
+        with capture_logs() as logs:
+            async with bench.living():
+                await asyncio.sleep(24 * HOUR)
+        assert not bench.mews.add_calls
+        assert not bench.mews.fetches
+        assert [r.value for r in bench.kafka.committed(CHECKPOINTS)] == [newer]
+        assert [log["log_level"] for log in logs if log["event"] == "stream_left_alone"] == ["error"]
