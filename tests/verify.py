@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -143,10 +143,12 @@ class _Verification:
         """No ``ce_id`` twice, neither of records and dead letters nor of events."""
         lines = [r for e in self._exports.values() for r in (*e.records, *e.letters)]
         for records in (lines, self._topic("exports")):
-            for ce_id, times in Counter(record.header("ce_id") for record in records).items():
-                if times > 1:
-                    places = ", ".join(str(r) for r in records if r.header("ce_id") == ce_id)
-                    self._differs(f"repeated: {ce_id} at {places}")
+            places: dict[str, list[str]] = defaultdict(list)
+            for record in records:
+                places[record.header("ce_id")].append(str(record))
+            for ce_id, found in places.items():
+                if len(found) > 1:
+                    self._differs(f"repeated: {ce_id} at {', '.join(found)}")
 
     def _check_order(self, stream: str, events: Sequence[dict[str, Any]]) -> None:
         """One export after another, each from its request to its one end."""
@@ -236,9 +238,11 @@ class _Verification:
             if places != sorted(places):
                 self._differs(f"{export_id}: out of order in {topic}[{partition}]")
         files = export.told("file_published")
-        for number, event in enumerate(files):
+        for number, (event, read) in enumerate(zip(files, served.files, strict=False)):
             self._equal(f"{export_id}: file_published number {number}", event["file"], number)
-            self._equal(f"{export_id}: bytes of file {number}", event["bytes"], len(served.files[number]()))
+            self._equal(f"{export_id}: bytes of file {number}", event["bytes"], len(read()))
+        if len(files) > len(served.files):
+            self._differs(f"{export_id}: file_published {len(files)} times for {len(served.files)} files")
         if completed:
             self.report.completed += 1
             self._equal(f"{export_id}: file_published", len(files), len(served.files))
