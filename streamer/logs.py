@@ -105,14 +105,22 @@ def configure_logs(*, level: str = "info", secrets: Iterable[Secret] = (), strea
 
 
 class _LibrariesOnly(logging.Filter):
-    """Another filter, for libraries: what this program says itself is said on purpose, also twice."""
+    """Another filter, for libraries: what this program says itself is said on purpose, also twice.
+
+    And no error of theirs is one: aiokafka calls so what it goes on to try again by itself, such as a partition whose
+    new leader is not known yet. What comes of it in the end is told by this program.
+    """
 
     def __init__(self, inner: logging.Filter) -> None:
         super().__init__()
         self._inner = inner
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return not record.name.startswith(_TALKATIVE) or bool(self._inner.filter(record))
+        if not record.name.startswith(_TALKATIVE):
+            return True
+        if record.name.startswith("aiokafka") and record.levelno == logging.ERROR:
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
+        return bool(self._inner.filter(record))
 
 
 class _Handler(logging.StreamHandler[TextIO]):

@@ -153,5 +153,8 @@ def _from_maven(jar: Jar, folder: Path, came: Callable[[int], None]) -> Path:
             return context.project(group, artifact).at_version(version).artifact().resolve()
         except Exception as error:  # jgo lets every error of its HTTP library through, and raises RuntimeError
             if attempt == _ATTEMPTS:
-                raise LocalKafkaError(f"{jar.name} could not be downloaded: {error}") from error
+                raise LocalKafkaError(
+                    f"{jar.name} could not be downloaded ({type(error).__name__}): Apache Kafka's jars come from Maven "
+                    "Central the first time, so a network is needed"
+                ) from error
     raise AssertionError("every attempt returns or raises")

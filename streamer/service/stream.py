@@ -7,6 +7,7 @@ All decisions are pure functions of the checkpoint, of what Mews said and of the
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Coroutine
 from datetime import timedelta
 from typing import Any, Protocol, TypeVar, assert_never
@@ -84,6 +85,8 @@ class StreamSettings(msgspec.Struct, frozen=True):
 
     cadence: Cadence
     poll_interval: timedelta
+    blocked_pattern: re.Pattern[str]
+    """What Mews' message says where an export is running; any other is waited for too, but counted apart."""
     blocked_limit: timedelta
     snapshot_interval: timedelta
 
@@ -269,7 +272,8 @@ class Stream:
             self._log.error("stream_stopped", reason=error.reason, blocked_since=since.isoformat())
             return await self._stop(session, checkpoint, f"blocked for too long: {error.reason}")
         blocked = await self._save(session, checkpoint, Blocked(error.reason))
-        await self._wait_after(error)
+        running = self._settings.blocked_pattern.search(error.reason)
+        await self._wait_after(error, "ExportRunning" if running else "AddRejected")
         return blocked
 
     async def _poll(self, session: Session, checkpoint: Checkpoint, state: Waiting) -> Checkpoint:
@@ -346,12 +350,16 @@ class Stream:
         self._metrics.stopped(isinstance(state, Stopped))
         self._metrics.blocked(self._clock.now() - since if since else timedelta())
 
-    async def _wait_after(self, error: RetriableError | AddRejectedError | NotOwnerError) -> None:
+    async def _wait_after(
+        self, error: RetriableError | AddRejectedError | NotOwnerError, counted_as: str | None = None
+    ) -> None:
+        """Log the trouble, count it under its name, and wait: longer each time until something is committed again."""
         self._troubles += 1
+        reason = counted_as or type(error).__name__
         wished = error.retry_after if isinstance(error, RetriableError) else None
         wait = delay(_RETRY, self._troubles, random=self._clock.dice, retry_after=wished)
-        self._log.warning("step_failed", reason=str(error), attempt=self._troubles, seconds=round(wait, 1))
-        self._metrics.retried(type(error).__name__)
+        self._log.warning("step_failed", kind=reason, reason=str(error), attempt=self._troubles, seconds=round(wait, 1))
+        self._metrics.retried(reason)
         await self._clock.rest(wait)
 
     def _next_poll(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from urllib.parse import urlsplit
@@ -149,6 +150,7 @@ def stream_settings(config: Config, *, once: bool) -> StreamSettings:
     return StreamSettings(
         cadence=Cadence(snapshot_interval=exports.snapshot_interval, always_due=once),
         poll_interval=exports.poll_interval,
+        blocked_pattern=re.compile(exports.blocked_pattern),
         blocked_limit=exports.blocked_limit,
         snapshot_interval=exports.snapshot_interval,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -115,6 +116,7 @@ class Bench:
         settings = StreamSettings(
             cadence=Cadence(snapshot_interval=INTERVAL, always_due=self._once),
             poll_interval=timedelta(minutes=5),
+            blocked_pattern=re.compile("already running"),
             blocked_limit=BLOCKED_LIMIT,
             snapshot_interval=INTERVAL,
         )
