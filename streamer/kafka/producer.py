@@ -28,7 +28,9 @@ from streamer.config import Config
 from streamer.core.partitioner import partition_of
 from streamer.errors import FencedError, ProducerLostError
 from streamer.kafka.batches import RecordBatches
+from streamer.kafka.compression import compress_quickly
 from streamer.kafka.connection import START_SECONDS, STOP_SECONDS, answered_within, client_options, describe
+from streamer.kafka.flat_requests import encode_produce_requests_flat
 from streamer.kafka.topics import Topic
 from streamer.model import Shard
 
@@ -236,6 +238,9 @@ def shard_producer(
     config: Config, topics: Mapping[str, Topic], shard: Shard, *, milliseconds: Callable[[], int]
 ) -> ShardProducer:
     """An unstarted producer of a shard, with the shard's transactional id, which stays the same for ever."""
+
+    encode_produce_requests_flat()
+    compress_quickly()
 
     def new_producer() -> AIOKafkaProducer:
         return AIOKafkaProducer(

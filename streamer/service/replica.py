@@ -26,6 +26,7 @@ from streamer.kafka.producer import shard_producer
 from streamer.kafka.topics import Topic, prepare_topics
 from streamer.metrics import Metrics
 from streamer.model import Shard, StreamKey
+from streamer.service.allocator import keep_large_buffers
 from streamer.service.clock import Clock
 from streamer.service.probes import Probes
 from streamer.service.session import Session, ShardTopics, take_over
@@ -80,6 +81,7 @@ class Replica:
     async def run(self) -> None:
         """Work until the clock's ``stopping`` is set, then drain. Raises ``ConfigError``, ``FatalError``."""
         check_partitioner()
+        keep_large_buffers()
         if not self._once:
             await self._probes.start(self._config.http.host, self._config.http.port)
             log.info("listening", host=self._config.http.host, port=self._probes.port)

@@ -1,0 +1,106 @@
+"""A child process whose CPU time and peak memory are read from outside."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+import msgspec
+
+from benchmarks.sandbox import environment_of_children
+
+_LEAVE_SECONDS = 30.0
+_KILOBYTE = 1 if sys.platform == "darwin" else 1024
+"""What `ru_maxrss` counts in."""
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """What a process has come to in the end; ``peak_bytes`` is its largest resident memory."""
+
+    exit_code: int
+    peak_bytes: int
+
+
+class MeasuredProcess:
+    """A Python module as a process, on one CPU of its own if asked for; killed with its context, if need be.
+
+    What it says on stderr goes to ``log``. Peak memory is `ru_maxrss`, which on Linux begins with the peak of the
+    process that starts it, so that one has to stay small (45 MB here; anything with aiohttp is larger).
+    """
+
+    def __init__(self, *arguments: str, log: Path, cpu: int | None = None) -> None:
+        self._log = log
+        with log.open("wb") as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=environment_of_children(),
+            )
+        if cpu is not None:
+            os.sched_setaffinity(self._process.pid, {cpu})
+        self._cpu_clock = ~self._process.pid << 3 | 2
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process.returncode is None:
+            self._process.kill()
+            self._process.wait()
+        _pipe(self._process.stdin).close()
+        _pipe(self._process.stdout).close()
+
+    def cpu_seconds(self) -> float:
+        """User and system time of all its threads so far, also of those that have ended.
+
+        The number is what `clock_getcpuclockid` makes of a process id on Linux; `/proc` counts in 10 ms only.
+        """
+        return time.clock_gettime(self._cpu_clock)
+
+    def tell(self, line: bytes) -> None:
+        """Write a line to its stdin."""
+        stdin = _pipe(self._process.stdin)
+        stdin.write(line + b"\n")
+        stdin.flush()
+
+    def wait_until_done(self) -> None:
+        """Return when it says ``done``. Raises ``RuntimeError`` if it ends without having said so."""
+        if _pipe(self._process.stdout).readline() != b"done\n":
+            raise RuntimeError(f"the process ended early:\n{self.log_tail()}")
+
+    def ended(self) -> bool:
+        """Whether it has ended by itself."""
+        return self._process.poll() is not None
+
+    def log_tail(self) -> str:
+        """The last that it said on stderr."""
+        return self._log.read_text(errors="replace")[-4000:]
+
+    def end(self) -> Usage:
+        """Ask it to leave (SIGTERM) and wait until it has, or kill it after 30 s."""
+        deadline = time.monotonic() + _LEAVE_SECONDS
+        self._process.send_signal(signal.SIGTERM)
+        while True:
+            pid, status, used = os.wait4(self._process.pid, os.WNOHANG)
+            if pid:
+                break
+            if time.monotonic() > deadline:
+                self._process.send_signal(signal.SIGKILL)
+            time.sleep(0.01)
+        self._process.returncode = os.waitstatus_to_exitcode(status)
+        return Usage(exit_code=self._process.returncode, peak_bytes=used.ru_maxrss * _KILOBYTE)
+
+
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+    assert pipe is not None
+    return pipe

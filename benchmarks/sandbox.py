@@ -1,0 +1,94 @@
+"""The simulator as a process, and the few calls of its API and control endpoint that a benchmark needs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from types import TracebackType
+from typing import Any, Self
+
+CLIENT_TOKEN = "benchmark-client"  # noqa: S105 (opens nothing but the simulator)
+ACCESS_TOKEN = "benchmark-access"  # noqa: S105
+_API = "/api/connector/v1/exports"
+
+
+class SimulatorProcess:
+    """A simulator whose exports are ready at once: files of lines that are all equally long."""
+
+    def __init__(self, *, line_bytes: int, export_bytes: int, files: int) -> None:
+        command = [
+            *(sys.executable, "-m", "streamer", "simulator"),
+            *("--client-token", CLIENT_TOKEN, "--access-token", ACCESS_TOKEN),
+            *("--line-bytes", str(line_bytes), "--bytes-per-type", str(export_bytes), "--files", str(files)),
+            *("--pending-seconds", "0", "--processing-seconds", "0", "--no-updates"),
+        ]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        self.url = ""
+
+    def __enter__(self) -> Self:
+        try:
+            assert self._process.stdout is not None
+            self.url = json.loads(self._process.stdout.readline() or "{}")["url"]
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.terminate()
+        self._process.communicate()
+
+    def add_export(self, entity_type: str) -> dict[str, Any]:
+        """An export with its links, asked for without the daemon."""
+        added = self._call("POST", f"{_API}/add", self._credentials | {"EntityType": entity_type})
+        wanted = self._credentials | {"ExportIds": [added["Export"]["Id"]]}
+        for _ in range(50):
+            (export,) = self._call("POST", f"{_API}/getAll", wanted)["Exports"]
+            if export["Status"] == "Success":
+                return dict(export)
+            time.sleep(0.1)
+        raise TimeoutError("the simulator's export does not get ready")
+
+    def hold_first_file(self) -> None:
+        """Keep back the answer to the first request for a file, until ``release``."""
+        self._call("POST", "/_control/faults", {"on": "file", "action": {"name": "hold"}})
+
+    def file_is_held(self) -> bool:
+        """Whether the first file has been asked for."""
+        return bool(self._call("GET", "/_control/state")["held"])
+
+    def release(self) -> None:
+        """Answer the request that was held."""
+        self._call("POST", "/_control/release", {})
+
+    def lines(self) -> int:
+        """The lines of the one export there is."""
+        (export,) = self._call("GET", "/_control/state")["exports"]
+        lines: int = export["lines"]
+        return lines
+
+    @property
+    def _credentials(self) -> dict[str, Any]:
+        return {"ClientToken": CLIENT_TOKEN, "AccessToken": ACCESS_TOKEN, "Client": "benchmark"}
+
+    def _call(self, method: str, path: str, body: object = None, *, timeout: float = 30.0) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(  # noqa: S310 (the address is the simulator's)
+            self.url + path, data=data, method=method, headers={"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=timeout) as answer:  # noqa: S310
+            return json.loads(answer.read())
+
+
+def environment_of_children() -> dict[str, str]:
+    """The environment without settings of streamer's that the machine may have, with the simulator's tokens."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("STREAMER_")}
+    return kept | {"BENCHMARK_CLIENT_TOKEN": CLIENT_TOKEN, "BENCHMARK_ACCESS_TOKEN": ACCESS_TOKEN}

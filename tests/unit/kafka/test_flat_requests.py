@@ -1,0 +1,58 @@
+"""The seam to aiokafka's encoding of produce requests: the same bytes, joined once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from aiokafka.protocol.produce import ProduceRequest
+from aiokafka.protocol.types import Schema
+
+from streamer.kafka.flat_requests import FlatSchema, encode_produce_requests_flat
+
+TOPICS = [
+    ("mews.bill", [(0, b"a batch"), (7, bytearray(b"another one" * 1000))]),
+    ("mews.exports", [(3, b"")]),
+    ("mews.dead-letters", []),
+]
+
+
+def fields_of(names: tuple[str, ...], transactional_id: str | None) -> list[Any]:
+    values = {"transactional_id": transactional_id, "required_acks": -1, "timeout": 40000, "topics": TOPICS}
+    return [values[name] for name in names]
+
+
+@pytest.mark.parametrize("transactional_id", ["mews.streamer.3", None])
+def test_every_version_of_the_request_has_the_bytes_that_aiokafka_would_send(transactional_id: str | None) -> None:
+    encode_produce_requests_flat()
+    versions = ProduceRequest._CLASSES
+
+    for version in versions:
+        flat = version.SCHEMA
+        own = Schema(*zip(flat.names, flat.fields, strict=True))
+        if "transactional_id" not in flat.names and transactional_id is not None:
+            continue
+        item = fields_of(flat.names, transactional_id)
+
+        assert isinstance(flat, FlatSchema)
+        assert not isinstance(own, FlatSchema)
+        assert flat.encode(item) == own.encode(item)
+
+    assert len(versions) >= 8
+
+
+def test_a_request_with_a_field_too_few_is_refused() -> None:
+    encode_produce_requests_flat()
+    flat = ProduceRequest._CLASSES[-1].SCHEMA
+
+    with pytest.raises(ValueError, match="field count"):
+        flat.encode([None])
+
+
+def test_setting_it_twice_changes_nothing() -> None:
+    encode_produce_requests_flat()
+    before = [version.SCHEMA for version in ProduceRequest._CLASSES]
+
+    encode_produce_requests_flat()
+
+    assert [version.SCHEMA for version in ProduceRequest._CLASSES] == before
