@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from tests.facts import Published as Published
 from tests.facts import Record as Record
@@ -40,7 +40,7 @@ def read_committed(bootstrap_servers: str, topics: Sequence[str], *, within: flo
 
     Fails where somebody's transaction is still open before one of those: what lies behind it can't be seen.
     """
-    ends = _high_watermarks(bootstrap_servers, topics)
+    ends = high_watermarks(bootstrap_servers, topics)
     consumer = committed_consumer(
         bootstrap_servers,
         **{"enable.partition.eof": True, "fetch.wait.max.ms": 50, "queued.max.messages.kbytes": 65536},
@@ -71,16 +71,33 @@ def read_committed(bootstrap_servers: str, topics: Sequence[str], *, within: flo
     return Published(records, partitions)
 
 
-def _high_watermarks(bootstrap_servers: str, topics: Iterable[str]) -> dict[tuple[str, int], int]:
+def high_watermarks(bootstrap_servers: str, topics: Iterable[str]) -> dict[tuple[str, int], int]:
     """Where the partitions end, behind all open transactions."""
     consumer = committed_consumer(bootstrap_servers, **{"isolation.level": "read_uncommitted"})
     try:
         return {
-            (place.topic, place.partition): consumer.get_watermark_offsets(place, timeout=30)[1]
+            (place.topic, place.partition): _high_watermark(consumer, place)
             for place in partitions_of(consumer, topics)
         }
     finally:
         consumer.close()
+
+
+_NO_LEADER_YET = frozenset(
+    {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART}
+)
+
+
+def _high_watermark(consumer: Consumer, place: TopicPartition, *, within: float = 30.0) -> int:
+    """Where a partition ends. One that was made a moment ago may have no leader yet."""
+    deadline = time.monotonic() + within
+    while True:
+        try:
+            return int(consumer.get_watermark_offsets(place, timeout=within)[1])
+        except KafkaException as error:
+            if error.args[0].code() not in _NO_LEADER_YET or time.monotonic() > deadline:
+                raise
+            consumer.poll(0.05)
 
 
 def _record(message: Message) -> Record:

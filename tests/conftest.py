@@ -2,12 +2,19 @@ import asyncio
 import os
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
+from hypothesis import settings
 
 from streamer.sandbox.local_kafka import LocalKafka
 from tests.brokers import Kafka, broker_for_tests
+
+# Few examples keep the unit tests quick; `--hypothesis-profile=thorough` looks further. A busy machine is no
+# counterexample, so there are no deadlines.
+settings.register_profile("quick", max_examples=30, deadline=None)
+settings.register_profile("thorough", max_examples=1000, deadline=None)
+settings.load_profile("quick")
 
 
 def pytest_configure() -> None:
@@ -16,18 +23,21 @@ def pytest_configure() -> None:
     asyncio.set_event_loop(None)
 
 
-@pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No setting of the machine reaches a test, or a process that it starts."""
-    for name in list(os.environ):
-        if name.startswith("STREAMER_"):
-            monkeypatch.delenv(name)
+@pytest.fixture(scope="session", autouse=True)
+def machine() -> Iterator[Mapping[str, str]]:
+    """The environment as it was found. No setting of the machine reaches a test, or a process that it starts."""
+    found = dict(os.environ)
+    with pytest.MonkeyPatch.context() as environment:
+        for name in found:
+            if name.startswith("STREAMER_"):
+                environment.delenv(name)
+        yield found
 
 
 @pytest.fixture(scope="session")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+def kafka(machine: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
     """A real Apache Kafka for the whole run. It belongs to no event loop, so every test may use it."""
-    with broker_for_tests(tmp_path_factory.mktemp("kafka"), os.environ) as broker:
+    with broker_for_tests(tmp_path_factory.mktemp("kafka"), machine) as broker:
         yield broker
 
 

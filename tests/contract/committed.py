@@ -7,11 +7,19 @@ import uuid
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from tests.committed import high_watermarks
 from tests.fakes import Record
 
 
-def committed(bootstrap_servers: str, topic: str, *, seconds: float = 30.0) -> list[Record]:
-    """All records, partition by partition."""
+def committed(
+    bootstrap_servers: str, topic: str, *, in_transaction: bool = False, seconds: float = 30.0
+) -> list[Record]:
+    """All records, partition by partition.
+
+    A commit is acknowledged before its markers are written, so what was committed a moment ago becomes visible a moment
+    later: this waits until nothing is open any more, unless a transaction is (``in_transaction``).
+    """
+    ends = {} if in_transaction else high_watermarks(bootstrap_servers, [topic])
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap_servers,
@@ -35,7 +43,9 @@ def committed(bootstrap_servers: str, topic: str, *, seconds: float = 30.0) -> l
             if error is not None:
                 if error.code() != KafkaError._PARTITION_EOF:
                     raise KafkaException(error)
-                unread.discard(message.partition())
+                place = (topic, message.partition() or 0)
+                if (message.offset() or 0) >= ends.get(place, 0):
+                    unread.discard(message.partition())
                 continue
             headers = tuple((str(header[0]), as_bytes(header[1])) for header in message.headers() or ())
             partition, offset, value = message.partition(), message.offset(), message.value()

@@ -34,11 +34,11 @@ class Stand:
     def new_producer(self) -> ShardProducer:
         raise NotImplementedError
 
-    def read(self, topic: str) -> list[Record]:
+    def read(self, topic: str, *, in_transaction: bool = False) -> list[Record]:
         raise NotImplementedError
 
-    def values(self, topic: str) -> list[bytes | None]:
-        return [record.value for record in self.read(topic)]
+    def values(self, topic: str, *, in_transaction: bool = False) -> list[bytes | None]:
+        return [record.value for record in self.read(topic, in_transaction=in_transaction)]
 
     async def start(self) -> ShardProducer:
         producer = self.new_producer()
@@ -62,7 +62,7 @@ class MemoryStand(Stand):
             milliseconds=lambda: int(time.time() * 1000),
         )
 
-    def read(self, topic: str) -> list[Record]:
+    def read(self, topic: str, *, in_transaction: bool = False) -> list[Record]:
         return self.kafka.committed(topic)
 
 
@@ -78,8 +78,8 @@ class KafkaStand(Stand):
     def new_producer(self) -> ShardProducer:
         return shard_producer(self.config, self.topics, Shard(5), milliseconds=lambda: int(time.time() * 1000))
 
-    def read(self, topic: str) -> list[Record]:
-        return committed(self.servers, topic)
+    def read(self, topic: str, *, in_transaction: bool = False) -> list[Record]:
+        return committed(self.servers, topic, in_transaction=in_transaction)
 
 
 @pytest.fixture(params=["memory", "kafka"])
@@ -109,7 +109,7 @@ class Concluding:
         self.offsets = offsets
         if self._error is not None:
             raise self._error
-        self.visible = self._stand.values(self._stand.bills)
+        self.visible = self._stand.values(self._stand.bills, in_transaction=True)
         return [Message(self._stand.checkpoints, b"alpine/Bill", self._value)]
 
 

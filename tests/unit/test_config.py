@@ -21,6 +21,7 @@ from streamer.config import (
 )
 from streamer.config_values import parse_duration
 from streamer.model import PUBLIC_ENTITY_TYPES, ConnectionName, EntityType, Secret, Shard, StreamKey
+from tests.unit.cases import cases
 from tests.unit.config_files import CONNECTION, ENVIRON, connection, load, refusal
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
@@ -55,7 +56,7 @@ def test_the_example_says_the_defaults() -> None:
     assert config.connections[0].entity_types == PUBLIC_ENTITY_TYPES
 
 
-@pytest.mark.parametrize(
+@cases(
     ("section", "kind"),
     [
         ("kafka", KafkaConfig),
@@ -103,7 +104,7 @@ def uncommented(text: str) -> str:
     return re.sub(r"(?m)^#(?=[\w\[\"])", "", text)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "duration"),
     [
         ("500ms", timedelta(milliseconds=500)),
@@ -117,7 +118,7 @@ def test_durations_read_as_people_write_them(text: str, duration: timedelta) -> 
     assert parse_duration(text) == duration
 
 
-@pytest.mark.parametrize("text", ["", "5", "5 m", "1.5h", "-1s", "0s", "5min", "1w", "٣s", "999999999999999d"])
+@cases("text", ["", "5", "5 m", "1.5h", "-1s", "0s", "5min", "1w", "٣s", "999999999999999d"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected a duration"):
         parse_duration(text)
@@ -144,7 +145,7 @@ def test_topic_settings_may_be_written_as_numbers_and_truths(tmp_path: Path) -> 
     }
 
 
-@pytest.mark.parametrize(
+@cases(
     ("url", "kept"),
     [
         ("https://api.mews.com/", "https://api.mews.com"),
@@ -204,7 +205,7 @@ def test_variables_that_are_not_settings_are_left_alone(tmp_path: Path) -> None:
     load(tmp_path, CONNECTION, STREAMER_CONFIG="x", STREAMER_TEST_KAFKA="x", STREAMER_SERVICE_HOST="10.0.0.1")
 
 
-@pytest.mark.parametrize(
+@cases(
     ("variable", "value", "message"),
     [
         ("STREAMER_KAFKA_FOO", "1", "STREAMER_KAFKA_FOO: this environment variable sets no key that there is"),

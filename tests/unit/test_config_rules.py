@@ -9,10 +9,11 @@ import pytest
 
 from streamer.config import load_config
 from streamer.errors import ConfigError
+from tests.unit.cases import cases
 from tests.unit.config_files import CONNECTION, connection, refusal
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "message"),
     [
         ("[kafka]\nbootstrap_server = []", 'kafka.bootstrap_server: unknown key; did you mean "bootstrap_servers"?'),
@@ -59,7 +60,7 @@ def test_a_wrong_setting_is_named_with_its_path(tmp_path: Path, text: str, messa
     assert message in refusal(tmp_path, f"{text}\n{CONNECTION}")
 
 
-@pytest.mark.parametrize(
+@cases(
     ("changed", "message"),
     [
         ({"name": '"Alpine"'}, "connections[0].name: expected 1 to 40 of a-z, 0-9 and -"),

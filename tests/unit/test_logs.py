@@ -12,6 +12,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -20,6 +21,7 @@ import structlog
 
 from streamer.logs import Scrubber, configure_logs, scrub
 from streamer.model import Secret
+from tests.unit.cases import cases
 
 TOKEN = 'E0D439EE522F44368DC78E1BFB03710C-D24FB11DBE31D4621C4817E028D9E1D canary+/"\\é&ü'
 PASSWORD = "canary-short"
@@ -34,17 +36,25 @@ class Terminal(io.StringIO):
         return True
 
 
+@contextmanager
+def logs_to(stream: io.StringIO) -> Iterator[None]:
+    level = logging.getLogger().level
+    configure_logs(level="debug", secrets=SECRETS, stream=stream)
+    try:
+        yield
+    finally:
+        forget(stream)
+        logging.getLogger().setLevel(level)
+        logging.captureWarnings(False)
+        structlog.reset_defaults()
+        structlog.contextvars.clear_contextvars()
+
+
 @pytest.fixture(params=[io.StringIO, Terminal], ids=["json", "pretty"])
 def stream(request: pytest.FixtureRequest) -> Iterator[io.StringIO]:
     stream: io.StringIO = request.param()
-    level = logging.getLogger().level
-    configure_logs(level="debug", secrets=SECRETS, stream=stream)
-    yield stream
-    forget(stream)
-    logging.getLogger().setLevel(level)
-    logging.captureWarnings(False)
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
+    with logs_to(stream):
+        yield stream
 
 
 def handlers_to(stream: io.StringIO) -> list[logging.Handler]:
@@ -103,24 +113,25 @@ HOLDERS = [
 ]
 
 
-@pytest.mark.parametrize("hold", HOLDERS)
-@pytest.mark.parametrize(
-    "secret", [TOKEN, PASSWORD, PASSWORD + "-and-more", LINK], ids=["token", "short", "long", "link"]
-)
-def test_no_secret_comes_out_of_any_logger(stream: io.StringIO, hold: Any, secret: str) -> None:
+@cases("kind", [io.StringIO, Terminal])
+@cases("hold", HOLDERS)
+@cases("secret", [TOKEN, PASSWORD, PASSWORD + "-and-more", LINK])
+def test_no_secret_comes_out_of_any_logger(kind: type[io.StringIO], hold: Any, secret: str) -> None:
     held = hold(secret)
-    ours = structlog.get_logger("streamer.test")
-    structlog.contextvars.bind_contextvars(bound=held)
-    ours.debug(str(held), value=held)
-    for name in ("aiohttp.client", "aiokafka.conn", "asyncio", "anything"):
-        theirs = logging.getLogger(name)
-        theirs.debug("sent %s and %r", held, held, extra={"more": held})
-        theirs.info(held)
-    try:
-        broken(held)
-    except RuntimeError:
-        ours.exception("it_broke")
-        logging.getLogger("asyncio").exception("it broke with %s", held)
+    stream = kind()
+    with logs_to(stream):
+        ours = structlog.get_logger("streamer.test")
+        structlog.contextvars.bind_contextvars(bound=held)
+        ours.debug(str(held), value=held)
+        for name in ("aiohttp.client", "aiokafka.conn", "asyncio", "anything"):
+            theirs = logging.getLogger(name)
+            theirs.debug("sent %s and %r", held, held, extra={"more": held})
+            theirs.info(held)
+        try:
+            broken(held)
+        except RuntimeError:
+            ours.exception("it_broke")
+            logging.getLogger("asyncio").exception("it broke with %s", held)
     text = stream.getvalue()
     assert text.count("it_broke") == 1
     assert "RuntimeError" in text
@@ -140,7 +151,7 @@ def leaks(secret: str) -> list[str]:
     return pieces
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "scrubbed"),
     [
         ("GET https://a.b/c?x=1&y=2 gone", "GET https://a.b/c?*** gone"),
@@ -165,7 +176,7 @@ def test_the_query_of_a_url_is_cut_off_and_nothing_else(text: str, scrubbed: str
     assert scrubber(scrubbed) == scrubbed
 
 
-@pytest.mark.parametrize("token", [TOKEN, "+/E0D439EE/+=", "'E0D439EE-canary'"])
+@cases("token", [TOKEN, "+/E0D439EE/+=", "'E0D439EE-canary'"])
 def test_a_secret_is_found_however_often_it_was_escaped(token: str) -> None:
     scrubber = Scrubber([Secret(token)])
     for escapes in itertools.product(ESCAPES, repeat=3):
@@ -178,8 +189,8 @@ def test_a_secret_is_found_however_often_it_was_escaped(token: str) -> None:
         assert "canary" not in scrubbed
 
 
-@pytest.mark.parametrize("secret", ["a", "@@##", "pass", "é!é"])
-@pytest.mark.parametrize("escape", [str, json.dumps, repr, quote, html.escape])
+@cases("secret", ["a", "@@##", "pass", "é!é"])
+@cases("escape", [str, json.dumps, repr, quote, html.escape])
 def test_a_secret_of_few_letters_is_found_too(secret: str, escape: Escape) -> None:
     assert Scrubber([Secret(secret)])(f"[{escape(secret)}]").strip("[]\"'") == "***"
     assert Scrubber([Secret("")])("text") == "text"
@@ -205,7 +216,7 @@ def test_a_line_of_json_has_time_level_logger_and_values() -> None:
     }
 
 
-@pytest.mark.parametrize("value", ['"', "\\", "\n", "é", LINK + '"', {"k": {1, 2}}, object(), float("inf")])
+@cases("value", ['"', "\\", "\n", "é", LINK + '"', {"k": {1, 2}}, object(), float("inf")])
 def test_every_line_of_json_can_be_read_again(value: object) -> None:
     stream = io.StringIO()
     configure_logs(stream=stream)

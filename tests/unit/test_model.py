@@ -13,11 +13,12 @@ from streamer.model import (
     Secret,
     StreamKey,
 )
+from tests.unit.cases import cases
 
 LINK = "https://files.example.com/exports/part-0001.jsonl?sig=canary/with?more"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("entity_type", "slug"),
     [
         (EntityType.BILL, "bill"),
@@ -38,7 +39,7 @@ def test_nine_types_are_public_and_the_beta_one_is_not() -> None:
     assert EntityType.LEDGER_ENTRY not in PUBLIC_ENTITY_TYPES
 
 
-@pytest.mark.parametrize("entity_type", list(EntityType))
+@cases("entity_type", list(EntityType))
 def test_a_stream_key_survives_being_written_and_read(entity_type: EntityType) -> None:
     key = StreamKey(ConnectionName("alpine-hotels"), entity_type)
     assert str(key) == f"alpine-hotels/{entity_type.value}"
@@ -46,7 +47,7 @@ def test_a_stream_key_survives_being_written_and_read(entity_type: EntityType) -
     assert key.source == "/mews/alpine-hotels"
 
 
-@pytest.mark.parametrize("text", ["", "alpine", "alpine/", "alpine/bill", "alpine/Bill/x"])
+@cases("text", ["", "alpine", "alpine/", "alpine/bill", "alpine/Bill/x"])
 def test_text_that_names_no_stream_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="EntityType"):
         StreamKey.parse(text)

@@ -3,11 +3,11 @@
 import math
 from datetime import UTC, datetime, timedelta, timezone
 
-import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer.core.backoff import BackoffPolicy, delay, parse_retry_after
+from tests.unit.cases import cases
 
 POLICY = BackoffPolicy(base=1.0, ceiling=30.0, factor=2.0, longest_wish=600.0)
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -21,15 +21,13 @@ def lowest() -> float:
     return 0.0
 
 
-@pytest.mark.parametrize(
-    ("attempt", "longest"), [(0, 1), (1, 1), (2, 2), (3, 4), (5, 16), (6, 30), (7, 30), (10**9, 30)]
-)
+@cases(("attempt", "longest"), [(0, 1), (1, 1), (2, 2), (3, 4), (5, 16), (6, 30), (7, 30), (10**9, 30)])
 def test_waits_double_up_to_the_ceiling(attempt: int, longest: float) -> None:
     assert delay(POLICY, attempt, random=highest) == longest
     assert delay(POLICY, attempt, random=lowest) == longest / 2
 
 
-@pytest.mark.parametrize(
+@cases(
     ("wish", "wait"),
     [(None, 4), (0.0, 4), (3.9, 4), (4.1, 4.1), (100.0, 100.0), (601.0, 600.0), (math.inf, 600.0)],
 )
@@ -37,19 +35,17 @@ def test_the_servers_wish_wins_where_it_is_longer(wish: float | None, wait: floa
     assert delay(POLICY, 3, random=highest, retry_after=wish) == wait
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.integers(1, 3000), st.floats(0, 1), st.none() | st.floats(0))
 def test_no_wait_is_negative_or_endless(attempt: int, chance: float, wish: float | None) -> None:
     assert 0.5 <= delay(POLICY, attempt, random=lambda: chance, retry_after=wish) <= 600.0
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.integers(1, 3000), st.floats(0, 1))
 def test_a_later_attempt_never_waits_less(attempt: int, chance: float) -> None:
     assert delay(POLICY, attempt, random=lambda: chance) <= delay(POLICY, attempt + 1, random=lambda: chance)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("value", "seconds"),
     [
         ("120", 120.0),
@@ -88,7 +84,6 @@ def test_now_may_be_in_any_time_zone() -> None:
 words = st.sampled_from(["Sun,", "01", "Mar", "2026", "99999", "12:00:00", "25:61", "GMT", "+9999", "-", "é", "٣"])
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.lists(words, max_size=7).map(" ".join))
 def test_no_header_breaks_the_reader(value: str) -> None:
     seconds = parse_retry_after(value, now=NOW)

@@ -5,13 +5,14 @@ from itertools import pairwise
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer.core.blocks import Block, BlockLimits, Cut, DeadLetter, FileBlocks, Tally, digest_of
 from streamer.core.partitioner import partition_of
 from streamer.core.records import RECORD_OVERHEAD, Header, Reason, size_of
 from streamer.model import ConnectionName, EntityType, ExportId, StreamKey
+from tests.unit.cases import cases
 
 EXPORT = ExportId("e1")
 STREAM = StreamKey(ConnectionName("alpine"), EntityType.BILL)
@@ -232,7 +233,7 @@ def test_a_record_that_just_fits_its_topic_is_published_and_a_larger_one_is_not(
     assert (letter.reason, letter.length) == (Reason.RECORD_TOO_LARGE, len(line))
 
 
-@pytest.mark.parametrize("line", [b'{"Id":"a","n":"' + b"x" * 3000 + b'"}', b"x" * 3000, b"x" * 9000])
+@cases("line", [b'{"Id":"a","n":"' + b"x" * 3000 + b'"}', b"x" * 3000, b"x" * 9000])
 def test_a_dead_letter_too_large_for_its_topic_is_cut(line: bytes) -> None:
     (letter,) = whole(line, max_line_bytes=5000, max_record_bytes=2000).dead_letters
     weight = len(letter.value) + len(str(STREAM)) + size_of(letter.headers) + RECORD_OVERHEAD
@@ -258,7 +259,7 @@ def test_digests_tell_key_from_value_and_are_those_of_xxh3() -> None:
     assert digest_of(b"", b"") == 0xC44BDFF4074EECDB
 
 
-@pytest.mark.parametrize(("size", "age", "full"), [(0, 0.0, False), (99, 1.9, False), (100, 0.0, True), (0, 2.0, True)])
+@cases(("size", "age", "full"), [(0, 0.0, False), (99, 1.9, False), (100, 0.0, True), (0, 2.0, True)])
 def test_a_block_is_full_by_size_or_by_age(size: int, age: float, full: bool) -> None:
     assert BlockLimits(bytes=100, seconds=2.0).is_full(size, age) is full
 
@@ -288,7 +289,6 @@ files = st.builds(
 )
 
 
-@settings(max_examples=50, deadline=None)
 @given(files, st.lists(st.integers(1, 90), min_size=1, max_size=5), st.data())
 def test_any_file_in_any_chunks_taken_up_anywhere_is_published_once(
     data: bytes, sizes: list[int], draw: st.DataObject
@@ -304,13 +304,11 @@ def test_any_file_in_any_chunks_taken_up_anywhere_is_published_once(
     assert sum(block.size for block in found) == len(data)
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.permutations([b'{"Id":"%d"}\n' % n for n in range(9)]))
 def test_digests_do_not_depend_on_the_order_of_records(shuffled: list[bytes]) -> None:
     assert whole(b"".join(shuffled)).tallies == whole(b"".join(sorted(shuffled))).tallies
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.lists(st.builds(Tally, st.integers(0, 10**6), st.integers(0, 2**64 - 1)), min_size=3, max_size=3))
 def test_tallies_add_up_in_any_grouping(three: list[Tally]) -> None:
     a, b, c = three

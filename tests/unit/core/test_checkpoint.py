@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer.core.checkpoint import (
@@ -29,9 +29,9 @@ from streamer.core.checkpoint import (
     Waiting,
     decode_checkpoint,
     encode_checkpoint,
-    phase_of,
 )
 from streamer.model import ExportId, ExportKind, Window
+from tests.unit.cases import cases
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 REQUEST = Request(cycle=3, kind=ExportKind.SNAPSHOT, requested_at=NOW)
@@ -94,13 +94,12 @@ checkpoints = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None)
 @given(checkpoints)
 def test_a_checkpoint_reads_back_as_it_was_written(checkpoint: Checkpoint) -> None:
     assert decode_checkpoint(encode_checkpoint(checkpoint)) == checkpoint
 
 
-@pytest.mark.parametrize("state", STATES, ids=phase_of)
+@cases("state", STATES)
 def test_the_phase_is_written_as_one_word_in_the_state(state: State) -> None:
     written = written_as(Checkpoint(state=state))
     assert written["state"]["phase"] == Checkpoint(state=state).phase == type(state).__name__.lower()
@@ -108,7 +107,6 @@ def test_the_phase_is_written_as_one_word_in_the_state(state: State) -> None:
     assert not {"unknown", "unknown_state"} & set(written)
 
 
-@settings(max_examples=40, deadline=None)
 @given(newer_fields, newer_fields)
 def test_fields_of_a_newer_version_are_kept_and_written_back(top: dict[str, Any], state: dict[str, Any]) -> None:
     written = written_as(Checkpoint(state=STATES[3], cycle=4))
@@ -124,7 +122,7 @@ def test_a_move_within_the_phase_keeps_the_newer_fields_of_the_state() -> None:
     assert moved["newer"] == {"a": 1}
 
 
-@pytest.mark.parametrize("phase", STATES[1:], ids=phase_of)
+@cases("phase", STATES[1:])
 def test_a_new_phase_drops_the_newer_fields_of_the_last_and_keeps_those_beside_it(phase: State) -> None:
     moved = written_as(read_with_newer_fields(Idle()).moved_to(phase))
     assert "newer" not in moved["state"]
@@ -148,7 +146,7 @@ def test_a_higher_version_is_refused_whatever_else_it_says(version: int) -> None
         decode_checkpoint(msgspec.json.encode({"v": version, "state": {"phase": "dreaming"}}))
 
 
-@pytest.mark.parametrize(
+@cases(
     "value",
     [
         b"",
@@ -169,7 +167,6 @@ def test_a_higher_version_is_refused_whatever_else_it_says(version: int) -> None
         b'{"v": 1, "owner": "\\ud800"}',
         b'{"v": 1, "newer": ' + b"[" * 100_000,
     ],
-    ids=lambda value: repr(value[:40]),
 )
 def test_what_is_no_checkpoint_is_refused(value: bytes) -> None:
     with pytest.raises(CheckpointError):
@@ -182,7 +179,6 @@ def test_a_moment_of_any_time_zone_reads_back_as_the_same_moment() -> None:
     assert read.state == Idle(not_before=NOW)
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.lists(all_counts, max_size=4))
 def test_counts_add_up_field_by_field(counts: list[Counts]) -> None:
     total = sum(counts, Counts())

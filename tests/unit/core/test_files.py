@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pytest
-
 from streamer.core.checkpoint import Position
 from streamer.core.files import file_list, first_position, start_of
 from streamer.model import ExportFile, Link
+from tests.unit.cases import cases
 
 
 def listed(*files: tuple[str, int], signature: str = "s") -> Sequence[ExportFile]:
@@ -28,7 +27,7 @@ def test_fresh_links_to_the_same_files_make_the_same_list() -> None:
     assert file_list(fresh) == file_list(FILES)
 
 
-@pytest.mark.parametrize(
+@cases(
     "other",
     [
         listed(("a.jsonl", 10), ("b.jsonl", 0)),
@@ -39,7 +38,6 @@ def test_fresh_links_to_the_same_files_make_the_same_list() -> None:
         listed(("a.jsonl", 10), ("b.jsonl", 1), ("c.jsonl", 30)),
         (),
     ],
-    ids=["fewer", "more", "another order", "another name", "sizes swapped", "another size", "none"],
 )
 def test_any_other_list_is_another_one(other: Sequence[ExportFile]) -> None:
     assert file_list(other).digest != file_list(FILES).digest

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer.core.checkpoint import (
@@ -45,6 +45,7 @@ from streamer.core.lifecycle import (
     transition,
 )
 from streamer.model import ConnectionName, EntityType, ExportId, ExportKind, StreamKey, Window
+from tests.unit.cases import cases
 
 REQUESTED = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 NOW = REQUESTED + timedelta(minutes=90)
@@ -152,7 +153,7 @@ def told(event: str, **fields: Any) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize(("state", "event"), list(product(STATES, INPUTS)))
+@cases(("state", "event"), list(product(STATES, INPUTS)))
 def test_a_pair_of_state_and_input_leads_where_the_design_says_or_can_not_happen(state: str, event: str) -> None:
     pair = (state, event)
     if pair not in NEXT_PHASE:
@@ -201,7 +202,7 @@ def test_a_blocked_request_is_told_once_and_keeps_since_when() -> None:
     assert not events
 
 
-@pytest.mark.parametrize("state", [IDLE, REQUESTING, WAITING, PUBLISHING], ids=lambda state: type(state).__name__)
+@cases("state", [IDLE, REQUESTING, WAITING, PUBLISHING])
 def test_a_refused_stream_stops_and_later_goes_on_exactly_where_it_was(state: Active) -> None:
     stopped, events = after(state, Refused("401", LATER))
     error = LastError(at=NOW, message="401")
@@ -217,10 +218,8 @@ def test_a_ready_export_is_published_from_its_first_byte() -> None:
     assert events == [told("export_ready", files=2, bytes=100)]
 
 
-@pytest.mark.parametrize("state", [WAITING, PUBLISHING], ids=lambda state: type(state).__name__)
-@pytest.mark.parametrize(
-    ("expired", "body"), [(False, told("export_failed", reason="broken")), (True, told("export_expired"))]
-)
+@cases("state", [WAITING, PUBLISHING])
+@cases(("expired", "body"), [(False, told("export_failed", reason="broken")), (True, told("export_expired"))])
 def test_an_export_that_came_to_nothing_is_told_and_counted(state: State, expired: bool, body: dict[str, Any]) -> None:
     checkpoint, events = after(state, Ended("broken", not_before=LATER, expired=expired))
     error = LastError(at=NOW, message="broken")
@@ -385,7 +384,6 @@ kinds = st.sampled_from([*INPUTS, "added", "ready", "published", "published", "p
 choices = st.lists(st.tuples(kinds, st.integers(0, 3), st.integers(0, 2), st.booleans()), max_size=60)
 
 
-@settings(max_examples=60, deadline=None)
 @given(choices)
 def test_whatever_happens_cycles_only_grow_positions_never_go_back_and_ends_are_told_once(
     happenings: list[tuple[str, int, int, bool]],

@@ -1,10 +1,10 @@
 r"""Lines are the same wherever the chunks are cut, and ``\n`` alone ends them."""
 
-import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer.core.lines import LineCutter, Lines, LongLine, is_blank, is_utf8
+from tests.unit.cases import cases
 
 BOM = b"\xef\xbb\xbf"
 FILE = BOM + b'{"a":1}\r\n\n  \t\r\n' + "{“\u2028”}\n".encode() + b"bad \xff\r\r\n" + b"x" * 40 + b"\r\nend\r"
@@ -54,7 +54,7 @@ def expected(data: bytes, *, limit: int) -> list[Found]:
     return found
 
 
-@pytest.mark.parametrize("limit", [5, 8, 39, 40, 1000])
+@cases("limit", [5, 8, 39, 40, 1000])
 def test_lines_do_not_depend_on_where_chunks_are_cut(limit: int) -> None:
     lines = expected(FILE, limit=limit)
     for size in range(1, len(FILE) + 1):
@@ -62,7 +62,7 @@ def test_lines_do_not_depend_on_where_chunks_are_cut(limit: int) -> None:
         assert cut([FILE[:size], FILE[size:]], limit=limit) == lines, f"cut at {size}"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("data", "lines"),
     [
         (b"", []),
@@ -84,7 +84,7 @@ def test_lines_do_not_depend_on_where_chunks_are_cut(limit: int) -> None:
         (BOM[:2] + b"\n", [BOM[:2]]),
     ],
 )
-@pytest.mark.parametrize("size", [1, 2, 3, 100])
+@cases("size", [1, 2, 3, 100])
 def test_only_a_newline_ends_a_line(data: bytes, lines: list[bytes], size: int) -> None:
     assert [found[2] for found in cut(pieces_of(data, size))] == lines
 
@@ -97,7 +97,7 @@ def test_a_byte_order_mark_in_mid_file_belongs_to_its_line() -> None:
     assert cut([BOM + b"a\n"], offset=7, line=2) == [(3, 7, BOM + b"a", 4, False)]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("data", "head", "length"),
     [
         (b"123456\n", b"12345", 6),
@@ -107,13 +107,13 @@ def test_a_byte_order_mark_in_mid_file_belongs_to_its_line() -> None:
         (b"1234567", b"12345", 7),
     ],
 )
-@pytest.mark.parametrize("size", [1, 3, 100])
+@cases("size", [1, 3, 100])
 def test_a_long_line_keeps_its_first_bytes_and_its_length(data: bytes, head: bytes, length: int, size: int) -> None:
     assert cut(pieces_of(data, size), limit=5) == [(1, 0, head, length, True)]
 
 
-@pytest.mark.parametrize("data", [b"12345\n", b"12345\r\n", b"12345\r", b"12345"])
-@pytest.mark.parametrize("size", [1, 3, 100])
+@cases("data", [b"12345\n", b"12345\r\n", b"12345\r", b"12345"])
+@cases("size", [1, 3, 100])
 def test_a_line_of_just_the_limit_is_not_too_long(data: bytes, size: int) -> None:
     assert cut(pieces_of(data, size), limit=5) == [(1, 0, b"12345", 5, False)]
 
@@ -145,19 +145,19 @@ def test_a_character_cut_in_two_is_still_valid() -> None:
     ]
 
 
-@pytest.mark.parametrize("bad", [b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xc0\x80", b"\xf4\x90\x80\x80"])
+@cases("bad", [b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xc0\x80", b"\xf4\x90\x80\x80"])
 def test_bytes_that_are_no_utf8_are_noticed(bad: bytes) -> None:
     assert not is_utf8(b"a" + bad)
     cutter = LineCutter(offset=0, line=0, max_line_bytes=100)
     assert cutter.feed(b"good\n" + bad + b"\n") == [Lines([b"good", bad], 0, 1, False, False)]
 
 
-@pytest.mark.parametrize("line", [b"", b" ", b"\t", b"\r", b" \t\r \r"])
+@cases("line", [b"", b" ", b"\t", b"\r", b" \t\r \r"])
 def test_json_whitespace_is_blank(line: bytes) -> None:
     assert is_blank(line)
 
 
-@pytest.mark.parametrize("line", [b"\x0b", b"\x0c", b"\xc2\xa0", b"\0", b" {} "])
+@cases("line", [b"\x0b", b"\x0c", b"\xc2\xa0", b"\0", b" {} "])
 def test_anything_else_is_not_blank(line: bytes) -> None:
     assert not is_blank(line)
 
@@ -165,13 +165,11 @@ def test_anything_else_is_not_blank(line: bytes) -> None:
 some_bytes = st.lists(st.sampled_from([b"\n", b"\r", b"\xef", b"\xbb", b"\xbf", b"ab", b"x" * 9, b"\xc3\xa9"]))
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.lists(some_bytes.map(b"".join)), st.integers(1, 12))
 def test_any_bytes_in_any_chunks_give_the_same_lines(pieces: list[bytes], limit: int) -> None:
     assert cut(pieces, limit=limit) == expected(b"".join(pieces), limit=limit)
 
 
-@settings(max_examples=50, deadline=None)
 @given(some_bytes.map(b"".join), some_bytes.map(b"".join))
 def test_a_cutter_that_starts_at_a_line_finds_the_rest(before: bytes, after: bytes) -> None:
     before += b"\n"

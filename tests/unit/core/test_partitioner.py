@@ -5,7 +5,7 @@ from collections.abc import Callable
 from importlib.util import module_from_spec
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer.core import partitioner
@@ -18,15 +18,16 @@ from streamer.core.partitioner import (
     partition_of,
 )
 from streamer.errors import FatalError
+from tests.unit.cases import cases
 
 
-@pytest.mark.parametrize("hash_of", [murmur2, murmur2_in_python])
-@pytest.mark.parametrize(("key", "signed"), PUBLISHED_HASHES.items())
+@cases("hash_of", [murmur2, murmur2_in_python])
+@cases(("key", "signed"), PUBLISHED_HASHES.items())
 def test_hashes_are_the_published_ones(hash_of: Callable[[bytes, int], int], key: bytes, signed: int) -> None:
     assert hash_of(key, SEED) == signed % 2**32
 
 
-@pytest.mark.parametrize(
+@cases(
     ("key", "partition"),
     [
         (b"21", (-973932308 & 0x7FFFFFFF) % 12),
@@ -42,7 +43,6 @@ def test_one_partition_takes_all() -> None:
     assert partition_of(b"anything", 1) == 0
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.binary(max_size=80))
 def test_both_hashes_agree_on_any_key(key: bytes) -> None:
     assert murmur2(key, SEED) == murmur2_in_python(key, SEED)

@@ -14,6 +14,7 @@ from streamer.core.records import (
     why_no_record,
 )
 from streamer.model import ConnectionName, EntityType, ExportId, StreamKey
+from tests.unit.cases import cases
 
 EXPORT = ExportId("0a6ef5b2-1a9c-4f0c-9a9e-1f2d3c4b5a69")
 STREAM = StreamKey(ConnectionName("alpine"), EntityType.ORDER_ITEM)
@@ -23,7 +24,7 @@ def origin(*, headers: bool = True, max_record_bytes: int = 10_000) -> Origin:
     return Origin(export_id=EXPORT, stream=STREAM, file_index=7, headers=headers, max_record_bytes=max_record_bytes)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("line", "key"),
     [
         (b'{"Id":"a"}', "a"),
@@ -38,7 +39,7 @@ def test_the_key_is_the_id_wherever_and_however_it_is_written(line: bytes, key: 
     assert identify(line).id == key
 
 
-@pytest.mark.parametrize(
+@cases(
     ("line", "reason"),
     [
         (b'{"Id":"a"', Reason.BAD_JSON),
@@ -79,13 +80,12 @@ def test_the_key_is_the_id_wherever_and_however_it_is_written(line: bytes, key: 
         (b'{"x":' * 50_000 + b"1" + b"}" * 50_000, Reason.TOO_DEEP),
         (b'{"Id":"a"}', Reason.RECORD_TOO_LARGE),
     ],
-    ids=lambda value: repr(value)[:40],
 )
 def test_every_unfit_line_has_its_reason(line: bytes, reason: Reason) -> None:
     assert why_no_record(line) is reason
 
 
-@pytest.mark.parametrize("line", [b"", b'{"Id":"a"', b"{}", b'{"Id":"\xff"}', b'{"Id":"\\ud800"}', b"[" * 99_999])
+@cases("line", [b"", b'{"Id":"a"', b"{}", b'{"Id":"\xff"}', b'{"Id":"\\ud800"}', b"[" * 99_999])
 def test_what_can_not_be_read_raises_nothing_unforeseen(line: bytes) -> None:
     with pytest.raises(UNREADABLE):
         identify(line)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
 from streamer.core.checkpoint import (
     Active,
     Checkpoint,
@@ -35,6 +33,7 @@ from streamer.core.schedule import (
     snapshot_due_at,
 )
 from streamer.model import ExportId, ExportKind, Window
+from tests.unit.cases import cases
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -59,7 +58,7 @@ def test_the_first_snapshot_is_due_at_once() -> None:
     assert step(Checkpoint()) == BEGIN
 
 
-@pytest.mark.parametrize(
+@cases(
     ("requested_at", "expected"),
     [
         (NOW - WEEK - SECOND, BEGIN),
@@ -75,9 +74,7 @@ def test_the_next_snapshot_is_due_an_interval_after_the_last_ones_request(
     assert step(Checkpoint(snapshot=completed(requested_at))) == expected
 
 
-@pytest.mark.parametrize(
-    ("not_before", "expected"), [(NOW - SECOND, BEGIN), (NOW, BEGIN), (NOW + SECOND, Sleep(NOW + SECOND))]
-)
+@cases(("not_before", "expected"), [(NOW - SECOND, BEGIN), (NOW, BEGIN), (NOW + SECOND, Sleep(NOW + SECOND))])
 def test_a_failed_export_holds_the_next_back(not_before: datetime, expected: Step) -> None:
     assert step(Checkpoint(state=Idle(not_before=not_before))) == expected
 
@@ -95,20 +92,17 @@ def test_once_a_snapshot_is_due_whenever_none_is_under_way_but_still_held_back()
     assert step(Checkpoint(state=WAITING), cadence=always) == Poll(WAITING)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("state", "expected"),
     [(REQUESTING, Add(REQUESTING)), (WAITING, Poll(WAITING)), (PUBLISHING, Publish(PUBLISHING))],
-    ids=["requesting", "waiting", "publishing"],
 )
 def test_an_export_under_way_goes_on_whatever_is_due(state: State, expected: Step) -> None:
     assert step(Checkpoint(state=state)) == expected
     assert step(Checkpoint(state=state, snapshot=completed(NOW))) == expected
 
 
-@pytest.mark.parametrize("before", [Idle(), REQUESTING, WAITING, PUBLISHING])
-@pytest.mark.parametrize(
-    ("look_at", "expected"), [(NOW - SECOND, LookAgain()), (NOW, LookAgain()), (NOW + SECOND, Sleep(NOW + SECOND))]
-)
+@cases("before", [Idle(), REQUESTING, WAITING, PUBLISHING])
+@cases(("look_at", "expected"), [(NOW - SECOND, LookAgain()), (NOW, LookAgain()), (NOW + SECOND, Sleep(NOW + SECOND))])
 def test_a_stopped_stream_looks_again_when_its_time_comes(before: Active, look_at: datetime, expected: Step) -> None:
     assert step(Checkpoint(state=Stopped("no", NOW - WEEK, look_at, before))) == expected
 

@@ -6,13 +6,13 @@ import inspect
 from typing import Any
 
 import aiokafka
-import pytest
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer.kafka.batches import RecordBatches
+from tests.unit.cases import cases
 
 LIMIT = 300
 NOW = 1_700_000_000_000
@@ -38,7 +38,6 @@ values = st.binary(max_size=2 * LIMIT)
 appended = st.lists(st.tuples(st.integers(0, 2), st.none() | values, st.booleans()), max_size=25)
 
 
-@settings(max_examples=40, deadline=None)
 @given(appended)
 def test_every_partition_gets_its_records_in_order_whatever_their_sizes(
     records: list[tuple[int, bytes | None, bool]],
@@ -122,7 +121,7 @@ class TestWhatTheSeamReliesOn:
         assert one.append(timestamp=NOW, key=b"k", value=b"v", headers=[]) is None
         assert one.record_count() == 0
 
-    @pytest.mark.parametrize("name", ["key", "value", "timestamp", "headers"])
+    @cases("name", ["key", "value", "timestamp", "headers"])
     def test_records_are_given_by_name(self, name: str) -> None:
         assert inspect.signature(BatchBuilder.append).parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
 

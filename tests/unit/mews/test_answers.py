@@ -8,6 +8,7 @@ import pytest
 from streamer.errors import MewsUnavailableError
 from streamer.mews.answers import REASON_CHARACTERS, decode_added, decode_listed, decode_reason
 from streamer.model import Export, ExportFile, ExportStatus, Link
+from tests.unit.cases import cases
 
 FILE = {"Url": "https://files.test/e1-0.jsonl?sig=s", "SizeInBytes": 7}
 
@@ -31,21 +32,19 @@ def test_an_export_is_read_with_its_files_in_order() -> None:
     )
 
 
-@pytest.mark.parametrize("word", ["Pending", "Processing", "Success", "Failed", "Expired"])
+@cases("word", ["Pending", "Processing", "Success", "Failed", "Expired"])
 def test_each_documented_status_is_known(word: str) -> None:
     export = added(Status=word)
     assert (export.status.value, export.raw_status) == (word, "")
 
 
-@pytest.mark.parametrize(
-    ("status", "word"), [("Queued", "Queued"), ("unknown", "unknown"), (None, "no status"), (3, "no status")]
-)
+@cases(("status", "word"), [("Queued", "Queued"), ("unknown", "unknown"), (None, "no status"), (3, "no status")])
 def test_an_unheard_of_status_is_kept_as_it_is(status: object, word: str) -> None:
     export = added(Status=status)
     assert (export.status, export.raw_status) == (ExportStatus.UNKNOWN, word)
 
 
-@pytest.mark.parametrize("entity_type", ["Spaceship", None, 5, []])
+@cases("entity_type", ["Spaceship", None, 5, []])
 def test_an_unheard_of_entity_type_is_no_matter(entity_type: object) -> None:
     assert added(EntityType=entity_type).status is ExportStatus.SUCCESS
 
@@ -60,7 +59,7 @@ def test_files_and_an_expiry_are_welcome_while_pending() -> None:
     assert (export.status, len(export.files)) == (ExportStatus.PENDING, 1)
 
 
-@pytest.mark.parametrize(
+@cases(
     "files",
     [
         [{"Url": None, "SizeInBytes": 7}],
@@ -81,7 +80,7 @@ def test_unreadable_files_of_an_expired_export_are_no_matter() -> None:
     assert added(Status="Expired", Files="none").status is ExportStatus.EXPIRED
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "time"),
     [
         ("2026-11-29T10:00:00.1234567Z", datetime(2026, 11, 29, 10, 0, 0, 123457, tzinfo=UTC)),
@@ -95,9 +94,7 @@ def test_an_expiry_is_a_time_in_utc_or_nothing(text: object, time: datetime | No
     assert added(ExpiresUtc=text).expires_at == time
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"<html>", b"[]", b"{}", b'{"Export":null}', b'{"Export":{"Id":""}}', b'{"Export":{"Id":\xff}}']
-)
+@cases("body", [b"", b"<html>", b"[]", b"{}", b'{"Export":null}', b'{"Export":{"Id":""}}', b'{"Export":{"Id":\xff}}'])
 def test_an_add_that_names_no_export_is_no_answer(body: bytes) -> None:
     with pytest.raises(MewsUnavailableError):
         decode_added(body)
@@ -108,12 +105,12 @@ def test_exports_that_can_not_be_read_do_not_hide_the_others() -> None:
     assert {i: e.status for i, e in listed.items()} == {"e1": ExportStatus.FAILED}
 
 
-@pytest.mark.parametrize("body", [b"{}", b'{"Exports":null}', b'{"Exports":[]}'])
+@cases("body", [b"{}", b'{"Exports":null}', b'{"Exports":[]}'])
 def test_an_answer_that_lists_nothing_is_an_answer(body: bytes) -> None:
     assert decode_listed(body) == {}
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", b'{"Exports":5}', b'{"Exports":["\xff"'])
+@cases("body", [b"", b"<html>", b"[]", b"null", b'{"Exports":5}', b'{"Exports":["\xff"'])
 def test_an_answer_that_is_no_list_is_no_answer(body: bytes) -> None:
     with pytest.raises(MewsUnavailableError):
         decode_listed(body)
@@ -131,11 +128,11 @@ def test_a_long_reason_is_shortened() -> None:
     assert reason.endswith("…")
 
 
-@pytest.mark.parametrize("body", [b"{}", b'{"Message":null}', b'{"Message":""}'])
+@cases("body", [b"{}", b'{"Message":null}', b'{"Message":""}'])
 def test_a_refusal_may_lack_a_reason(body: bytes) -> None:
     assert decode_reason(body) == "no message"
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b'"text"', b'{"Message":5}'])
+@cases("body", [b"", b"<html>", b'"text"', b'{"Message":5}'])
 def test_a_refusal_that_is_not_in_mews_form_has_no_reason(body: bytes) -> None:
     assert decode_reason(body) is None

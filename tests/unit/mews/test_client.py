@@ -5,19 +5,19 @@ import socket
 import ssl
 
 import aiohttp
-import pytest
 import yarl
 from aiohttp.client_reqrep import ConnectionKey, RequestInfo
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from streamer.mews.client import describe
+from tests.unit.cases import cases
 
 URL = yarl.URL("https://files.test/f?sig=secret")
 KEY = ConnectionKey("files.test", 443, True, True, None, None, None)
 REQUEST = RequestInfo(URL, "GET", CIMultiDictProxy(CIMultiDict()), URL)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("error", "words"),
     [
         (
@@ -46,7 +46,6 @@ REQUEST = RequestInfo(URL, "GET", CIMultiDictProxy(CIMultiDict()), URL)
         (aiohttp.ClientOSError("secret"), "the connection broke (ClientOSError)"),
         (aiohttp.ClientError("secret"), "ClientError"),
     ],
-    ids=lambda value: type(value).__name__,
 )
 def test_a_failure_is_told_without_what_may_be_secret(error: Exception, words: str) -> None:
     assert describe(error) == words

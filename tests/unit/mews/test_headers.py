@@ -2,14 +2,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-import pytest
-
 from streamer.mews.headers import ContentRange, content_range, request_id, retry_after, server_date, strong_etag
+from tests.unit.cases import cases
 
 DATE = "Sun, 22 Nov 2026 09:00:00 GMT"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "meaning"),
     [
         ("bytes 5-9/10", ContentRange(5, 10)),
@@ -26,7 +25,7 @@ def test_a_range_means_what_it_says_or_nothing(text: str, meaning: ContentRange 
     assert content_range({"Content-Range": text}) == meaning
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "seconds"),
     [
         ("0", 0.0),
@@ -46,7 +45,7 @@ def test_a_wish_to_wait_until_a_date_needs_the_servers_own_clock() -> None:
     assert retry_after({"Retry-After": "7"}) == 7.0
 
 
-@pytest.mark.parametrize("text", ["", "today", "Sun, 99 Nov 2026 09:00:00 GMT"])
+@cases("text", ["", "today", "Sun, 99 Nov 2026 09:00:00 GMT"])
 def test_an_unreadable_date_is_none(text: str) -> None:
     assert server_date({"Date": text}) is None
 
@@ -55,12 +54,12 @@ def test_the_servers_date_is_in_utc() -> None:
     assert server_date({"Date": DATE}) == datetime(2026, 11, 22, 9, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(("text", "told"), [("req-7", "req-7"), ("", "-"), ("a\x1b[31m", "-"), ("x" * 100, "x" * 64)])
+@cases(("text", "told"), [("req-7", "req-7"), ("", "-"), ("a\x1b[31m", "-"), ("x" * 100, "x" * 64)])
 def test_a_request_id_is_fit_for_a_log(text: str, told: str) -> None:
     assert request_id({"Request-Id": text}) == told
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "etag"),
     [('"v1"', '"v1"'), ('W/"v1"', None), ("v1", None), ('"\udcff"', None), ('"a"b"', None), ('""', None), ("", None)],
 )

@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer.errors import MewsUnavailableError
 from streamer.mews.polling import ExportPolls, next_poll
 from streamer.model import Export, ExportId, ExportStatus
+from tests.unit.cases import cases
 
 A, B, C = ExportId("a"), ExportId("b"), ExportId("c")
 
@@ -121,7 +122,7 @@ async def test_closing_cancels_whoever_still_waits(exports: MemoryExports) -> No
     assert waiting.cancelled()
 
 
-@pytest.mark.parametrize(
+@cases(
     ("now", "interval", "phase", "at"),
     [
         (0, 300, 0, 300),
@@ -136,7 +137,6 @@ def test_the_next_poll_is_the_next_point_of_the_grid(now: float, interval: float
     assert next_poll(now, interval, phase) == at
 
 
-@settings(deadline=None)  # a busy machine is no counterexample
 @given(st.floats(0, 1e9), st.floats(0.5, 1e6), st.floats(0, 1e6))
 def test_the_next_poll_is_always_later_but_not_by_more_than_two_intervals(
     now: float, interval: float, phase: float
@@ -144,7 +144,6 @@ def test_the_next_poll_is_always_later_but_not_by_more_than_two_intervals(
     assert now < next_poll(now, interval, phase) <= now + 2 * interval
 
 
-@settings(deadline=None)  # a busy machine is no counterexample
 @given(st.floats(0, 1e6), st.floats(0, 0.999))
 def test_streams_that_ask_within_one_interval_poll_at_one_moment(start: float, share: float) -> None:
     grid = next_poll(start, 300.0)

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from streamer.sandbox.api_requests import ApiError, add_request, credentials, get_all_request
+from tests.unit.cases import cases
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 TOKENS = {"ClientToken": "c", "AccessToken": "a", "Client": "tests 1.0"}
@@ -15,7 +16,7 @@ def window(start: str, end: str) -> dict[str, Any]:
     return {"UpdatedUtc": {"StartUtc": start, "EndUtc": end}}
 
 
-@pytest.mark.parametrize(
+@cases(
     "request_fields",
     [
         {"EntityType": "OrderItem"},
@@ -32,7 +33,7 @@ def test_what_the_documentation_allows_is_accepted(request_fields: dict[str, Any
     assert add_request(TOKENS | request_fields, NOW).entity_type == request_fields["EntityType"]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("request_fields", "parameter"),
     [
         ({}, "EntityType"),
@@ -79,8 +80,8 @@ def test_anything_else_is_refused_by_name(request_fields: dict[str, Any], parame
     assert (caught.value.code, caught.value.message) == (400, f"Invalid {parameter}")
 
 
-@pytest.mark.parametrize("missing", ["ClientToken", "AccessToken", "Client"])
-@pytest.mark.parametrize("value", [None, "", 7])
+@cases("missing", ["ClientToken", "AccessToken", "Client"])
+@cases("value", [None, "", 7])
 def test_each_credential_is_needed(missing: str, value: object) -> None:
     with pytest.raises(ApiError, match=f"Invalid {missing}"):
         credentials(TOKENS | {missing: value})
@@ -96,7 +97,7 @@ def test_filters_are_refused_where_that_is_the_mode(fields: dict[str, Any], para
     add_request(TOKENS | {"EntityType": "Bill"}, NOW, filters_refused=True)
 
 
-@pytest.mark.parametrize("ids", [None, [], ["no uuid"], [ID] * 1001])
+@cases("ids", [None, [], ["no uuid"], [ID] * 1001])
 def test_get_all_wants_one_to_a_thousand_ids(ids: object) -> None:
     with pytest.raises(ApiError, match="ExportIds"):
         get_all_request(TOKENS | {"ExportIds": ids})

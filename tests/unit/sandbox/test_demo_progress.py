@@ -1,7 +1,5 @@
 from typing import Any
 
-import pytest
-
 from streamer.sandbox.demo_progress import (
     NOTHING_YET,
     Meter,
@@ -11,6 +9,7 @@ from streamer.sandbox.demo_progress import (
     share,
     transactions,
 )
+from tests.unit.cases import cases
 
 COUNTS = {"bytes": 500, "lines": 7, "records": 6, "dead_letters": 1, "export_id": "e1"}
 
@@ -57,7 +56,7 @@ def test_counts_committed_transactions_alone() -> None:
     assert transactions("") == 0
 
 
-@pytest.mark.parametrize(("size", "mid_file"), [(0, False), (1, True), (10, False), (15, True), (30, False)])
+@cases(("size", "mid_file"), [(0, False), (1, True), (10, False), (15, True), (30, False)])
 def test_knows_when_a_stream_is_in_the_middle_of_a_file(size: int, mid_file: bool) -> None:
     assert is_mid_file(StreamProgress("Bill", "publishing", size=size), [10, 20]) is mid_file
 

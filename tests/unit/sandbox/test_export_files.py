@@ -1,10 +1,9 @@
 import json
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
 from streamer.sandbox.entities import page
 from streamer.sandbox.export_files import ExportFile, GivenFile, Rounds, generated_files, updates_between
+from tests.unit.cases import cases
 
 NOW = datetime(2026, 5, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 ROUNDS = Rounds(count=1000, cycle_seconds=86_400)
@@ -41,7 +40,7 @@ def test_nothing_was_updated_after_now_or_more_than_a_round_ago() -> None:
     assert min(stamps) > "2026-04-30T11:58:00Z"
 
 
-@pytest.mark.parametrize("hours", [1, 5, 20])
+@cases("hours", [1, 5, 20])
 def test_a_window_holds_just_what_a_snapshot_says_was_updated_in_it(hours: int) -> None:
     end = datetime(2026, 5, 1, 10, 0, 1, tzinfo=UTC)
     start = end - timedelta(hours=hours)
@@ -101,7 +100,7 @@ def test_ledger_entries_stay_what_they_are_and_have_the_day_they_were_posted() -
     assert {json.loads(line)["PostingDate"] for line in entries(2, NOW)} == {"2026-04-01", "2026-04-02"}
 
 
-@pytest.mark.parametrize(("data", "lines"), [(b"", 0), (b"a", 1), (b"a\n", 1), (b"a\n\nb", 3)])
+@cases(("data", "lines"), [(b"", 0), (b"a", 1), (b"a\n", 1), (b"a\n\nb", 3)])
 def test_a_given_file_is_its_bytes(data: bytes, lines: int) -> None:
     file = GivenFile(data)
     assert (file.size, file.lines, b"".join(file.read(0, file.size))) == (len(data), lines, data)

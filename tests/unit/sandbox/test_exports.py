@@ -1,8 +1,7 @@
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
 from streamer.sandbox.exports import Delays, Export, Status
+from tests.unit.cases import cases
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
@@ -20,7 +19,7 @@ def export() -> Export:
     )
 
 
-@pytest.mark.parametrize(
+@cases(
     ("seconds", "status"),
     [(0, "Pending"), (1.9, "Pending"), (2, "Processing"), (5, "Success"), (604_804, "Success"), (604_805, "Expired")],
 )

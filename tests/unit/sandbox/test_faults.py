@@ -13,6 +13,7 @@ from streamer.sandbox.faults import (
     Status,
     rule_from_json,
 )
+from tests.unit.cases import cases
 
 
 def faults(*rules: FaultRule, seed: int = 1) -> Faults:
@@ -78,7 +79,7 @@ def test_rules_are_read_from_json() -> None:
     )
 
 
-@pytest.mark.parametrize(
+@cases(
     "rule",
     [
         b'{"on": "file"}',

@@ -1,5 +1,3 @@
-import pytest
-
 from streamer.sandbox.faults import (
     Action,
     ChangedEtag,
@@ -14,13 +12,14 @@ from streamer.sandbox.faults import (
     WrongContentRange,
 )
 from streamer.sandbox.file_answers import FileAnswer, asked_range, file_answer
+from tests.unit.cases import cases
 
 
 def answer(*actions: Action, wanted: str | None = None, condition: str | None = None) -> FileAnswer:
     return file_answer(100, '"tag"', wanted, condition, actions)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("header", "expected"),
     [
         (None, None),
@@ -76,7 +75,7 @@ def test_faults_of_headers_change_headers() -> None:
     assert (wrong.status, wrong.headers["Content-Range"]) == (206, "bytes 43-99/100")
 
 
-@pytest.mark.parametrize(("wanted", "length"), [(None, 60), ("bytes=40-", 20), ("bytes=80-", 0)])
+@cases(("wanted", "length"), [(None, 60), ("bytes=40-", 20), ("bytes=80-", 0)])
 def test_a_short_body_ends_at_a_byte_of_the_file(wanted: str | None, length: int) -> None:
     assert answer(Short(at_byte=60), wanted=wanted).content_length == length
     assert answer(Short(at_byte=60, chunked=True), wanted=wanted).content_length is None

@@ -1,10 +1,10 @@
 from datetime import UTC, datetime, timedelta
 from urllib.parse import unquote
 
-import pytest
 import yarl
 
 from streamer.sandbox.links import Links
+from tests.unit.cases import cases
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 LIFETIME = timedelta(minutes=10)
@@ -28,7 +28,7 @@ def test_a_link_ends_with_its_time() -> None:
     assert not LINKS.accepts(TARGET, NOW + LIFETIME)
 
 
-@pytest.mark.parametrize(
+@cases(
     "altered",
     [
         unquote(TARGET),

@@ -18,6 +18,7 @@ from streamer.errors import (
 )
 from streamer.model import Export, ExportFile, ExportId, ExportStatus, Link
 from streamer.service.reading import FileReader, Reading, SizeMismatch
+from tests.unit.cases import cases
 from tests.unit.mews.virtual_clock import VirtualClock
 from tests.unit.service.memory_files import MemoryFiles
 
@@ -102,14 +103,14 @@ async def the_rest(reading: Reading) -> bytes:
     return bytes(seen)
 
 
-@pytest.mark.parametrize("cut", range(len(CONTENT) + 1))
+@cases("cut", range(len(CONTENT) + 1))
 async def test_a_download_cut_anywhere_gives_the_same_bytes(cut: int) -> None:
     bench = Bench()
     bench.files.cuts = [cut]
     assert await bench.read() == CONTENT
 
 
-@pytest.mark.parametrize("step", range(1, len(CONTENT) + 1))
+@cases("step", range(1, len(CONTENT) + 1))
 async def test_a_download_cut_again_and_again_gives_the_same_bytes(step: int) -> None:
     bench = Bench()
     bench.files.cuts = [step, 0] * len(CONTENT)
@@ -117,8 +118,8 @@ async def test_a_download_cut_again_and_again_gives_the_same_bytes(step: int) ->
     assert await bench.read() == CONTENT
 
 
-@pytest.mark.parametrize("offset", range(len(CONTENT) + 1))
-@pytest.mark.parametrize("cut", [0, 1, 7, None])
+@cases("offset", range(len(CONTENT) + 1))
+@cases("cut", [0, 1, 7, None])
 async def test_reading_begins_at_any_byte(offset: int, cut: int | None) -> None:
     bench = Bench()
     bench.files.cuts = [cut]

@@ -23,6 +23,7 @@ from streamer.errors import (
 )
 from streamer.model import Export, ExportFile, ExportId, ExportStatus, Link
 from tests.fakes import Trouble
+from tests.unit.cases import cases
 from tests.unit.service.life_bench import BILLS, BLOCKED_LIMIT, CHECKPOINTS, INTERVAL, KEY, SHARD, START, Bench
 
 pytestmark = pytest.mark.looptime(noop_cycles=0)  # nothing comes from outside: time need not wait for it
@@ -405,9 +406,9 @@ class TestExactlyOnce:
         await bench.live()
         assert bench.kafka.transactions == TRANSACTIONS
 
-    @pytest.mark.parametrize("is_mortal", [False, True], ids=["session lost", "process killed"])
-    @pytest.mark.parametrize("trouble", Trouble, ids=lambda trouble: trouble.name.lower())
-    @pytest.mark.parametrize("transaction", range(1, TRANSACTIONS + 1))
+    @cases("is_mortal", [False, True])
+    @cases("trouble", Trouble)
+    @cases("transaction", range(1, TRANSACTIONS + 1))
     async def test_whichever_transaction_fails_every_line_is_there_once(
         self, transaction: int, trouble: Trouble, is_mortal: bool
     ) -> None:
