@@ -1,10 +1,12 @@
 import asyncio
+import logging
 import os
 import re
 import uuid
 from collections.abc import Iterator, Mapping
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from streamer.sandbox.local_kafka import LocalKafka
@@ -32,6 +34,23 @@ def machine() -> Iterator[Mapping[str, str]]:
             if name.startswith("STREAMER_"):
                 environment.delenv(name)
         yield found
+
+
+@pytest.fixture(autouse=True)
+def logs_of_the_next_test() -> Iterator[None]:
+    """A test that configures the logs of the process leaves none of that to those after it."""
+    yield
+    if not structlog.is_configured():
+        return
+    structlog.reset_defaults()
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        if type(handler).__module__.startswith("streamer."):
+            root.removeHandler(handler)
+    root.setLevel(logging.WARNING)
+    for library in ("aiohttp", "aiokafka", "asyncio"):
+        logging.getLogger(library).setLevel(logging.NOTSET)
+    logging.captureWarnings(False)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """`streamer demo` as a person runs it: a process of its own, with its own Kafka. What it leaves behind is nothing."""
 
+import contextlib
 import os
 import re
 import signal
@@ -49,10 +50,14 @@ class Demo:
 
     def processes(self) -> dict[int, str]:
         """All that runs with this demo's folder in its environment, by process id."""
-        listed = subprocess.run(["ps", "axeww", "-o", "pid=,command="], capture_output=True, check=True)
-        lines = [line.strip() for line in listed.stdout.decode(errors="replace").splitlines()]
-        found = [line.split(maxsplit=1) for line in lines if self._mark in line.split()]
-        return {int(pid): command for pid, command in found}
+        assert Path("/proc/self/environ").exists(), "without /proc nothing could be found, and so nothing proven"
+        found = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            # A process may end while it is looked at; one of another user is none of ours.
+            with contextlib.suppress(OSError):
+                if self._mark.encode() in (folder / "environ").read_bytes().split(b"\0"):
+                    found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        return found
 
     def nothing_left(self, *, seconds: float = 0.0) -> bool:
         """Whether all its processes are gone, at once or within some time."""
