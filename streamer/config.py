@@ -45,7 +45,7 @@ class KafkaConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     bootstrap_servers: tuple[str, ...] = ("localhost:9092",)
     """``host:port`` of one broker or more; the others are learnt from them."""
     delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
-    """``at_least_once`` is for brokers without transactions: records may repeat, with the same ``ce_id``."""
+    """``at_least_once`` is for brokers without transactions: after a crash records repeat, with the same ``ce_id``."""
     compression: Literal["zstd", "none"] = "zstd"
     """Compression of the batches. zstd makes entities about four times smaller for little processor time."""
     client_id: Words = "streamer"
@@ -288,8 +288,6 @@ def load_config(path: Path, *, environ: Mapping[str, str]) -> Config:
 
 def _refuse_unsupported(config: Config) -> None:
     """What the settings can say before the program can do it. Better refused than quietly left out."""
-    if config.kafka.delivery == "at_least_once":
-        refuse("kafka.delivery", '"at_least_once" is not supported yet; leave it at "exactly_once"')
     for i, connection in enumerate(config.connections):
         for name in ("enterprise_ids", "chain_ids"):
             if getattr(connection, name):

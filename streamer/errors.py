@@ -14,8 +14,8 @@
     ├── AddRejectedError         400 to ``exports/add``: most likely an export is running; wait for its end
     ├── AccessRefusedError       401, 403, 404, 410: this stream stops until a person has looked, others go on
     ├── ExportLostError          this export can't be finished: say so in an event and ask for a new one
-    ├── ProducerLostError        the transaction's outcome is unknown or it failed: new producer, read back, go on
-    │   └── FencedError              another producer (or the coordinator) has taken over the transactional id
+    ├── ProducerLostError        the block's outcome is unknown or it failed: new producer, read back, go on
+    │   └── FencedError              another producer (or the coordinator) has taken the shard's id or its term over
     └── NotOwnerError            the group does not confirm that this member owns the shard: step down
 
 Adapters translate foreign exceptions at their edge, once, with ``raise ... from``. Whoever handles an error logs it,
@@ -95,11 +95,14 @@ class ExportLostError(StreamerError):
 
 
 class ProducerLostError(StreamerError):
-    """The shard's producer can't be used any more; what became of its transaction, only the topic tells."""
+    """The shard's producer can't be used any more; what became of its last block, only the topic tells."""
 
 
 class FencedError(ProducerLostError):
-    """The transactional id has a new holder, or the coordinator gave the transaction up: aiokafka can't tell which."""
+    """The transactional id has a new holder, or the coordinator gave the transaction up: aiokafka can't tell which.
+
+    Or a checkpoint tells of a later term than this producer's own.
+    """
 
 
 class NotOwnerError(StreamerError):

@@ -39,7 +39,11 @@ class Metrics:
         self.records = counter("records", "Records committed.")
         self.bytes = counter("bytes", "Bytes of lines committed, as downloaded and without headers.")
         self.lines = counter("lines", "Lines committed: records, dead letters and blank ones.")
-        self.transactions = counter("transactions", "Transactions by outcome: committed, aborted.", "outcome")
+        self.transactions = counter(
+            "transactions",
+            "Blocks with their checkpoint, each a transaction if there are any, by outcome: committed, aborted.",
+            "outcome",
+        )
         self.exports = counter("exports", "Exports ended, by outcome: completed, failed, expired.", "outcome")
         self.retries = counter("retries", "Steps tried again, by reason.", "reason")
         self.dead_letters = counter("dead_letters", "Lines that could not become a record, by reason.", "reason")
@@ -51,7 +55,7 @@ class Metrics:
 
         self.commit_seconds = Histogram(
             "streamer_commit_seconds",
-            "From the begin of a transaction to the end of its commit.",
+            "From the begin of a transaction (or of a block, without any) to the end of its commit.",
             buckets=_COMMIT_SECONDS,
             registry=registry,
         )

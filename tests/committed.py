@@ -57,7 +57,7 @@ def read_committed(bootstrap_servers: str, topics: Sequence[str], *, within: flo
                 place = (str(message.topic()), int(message.partition() or 0))
                 error = message.error()
                 if error is None:
-                    records[place[0]].append(_record(message))
+                    records[place[0]].append(record_of(message))
                 elif error.code() != KafkaError._PARTITION_EOF:
                     raise AssertionError(f"{place}: {error}")
                 elif int(message.offset() or 0) >= ends[place]:
@@ -100,7 +100,8 @@ def _high_watermark(consumer: Consumer, place: TopicPartition, *, within: float 
             consumer.poll(0.05)
 
 
-def _record(message: Message) -> Record:
+def record_of(message: Message) -> Record:
+    """A message without an error, as a plain value."""
     headers = message.headers() or []
     pairs = headers.items() if isinstance(headers, dict) else headers
     return Record(
@@ -110,6 +111,7 @@ def _record(message: Message) -> Record:
         key=_bytes(message.key()),
         value=_bytes(message.value()),
         headers=tuple((name, _bytes(value) or b"") for name, value in pairs),
+        timestamp=message.timestamp()[1],
     )
 
 

@@ -138,13 +138,20 @@ class Daemon:
 
     async def streams(self) -> dict[str, Row]:
         """What ``/api/streams`` tells, by stream."""
+        return {row["stream"]: row for row in json.loads(await self.page("/api/streams"))["streams"]}
+
+    async def metric(self, name: str, stream: str) -> float | None:
+        """A gauge of the stream, as ``/metrics`` tells it; None where it tells none."""
+        connection, _, entity_type = stream.partition("/")
+        sample = f'streamer_{name}{{connection="{connection}",entity_type="{entity_type}"}} '
+        lines = (await self.page("/metrics")).splitlines()
+        return next((float(line.removeprefix(sample)) for line in lines if line.startswith(sample)), None)
+
+    async def page(self, path: str) -> str:
+        """A page of its probes."""
         port = (await self.logged("listening"))["port"]
-        async with (
-            aiohttp.ClientSession() as session,
-            session.get(f"http://127.0.0.1:{port}/api/streams") as answer,
-        ):
-            rows = await answer.json()
-        return {row["stream"]: row for row in rows["streams"]}
+        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}{path}") as answer:
+            return await answer.text()
 
     async def until(
         self, condition: Callable[[dict[str, Row]], bool], what: str, *, within: float = PATIENCE

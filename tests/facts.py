@@ -22,6 +22,8 @@ class Record:
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
+    timestamp: int = 0
+    """When its writer made it, in milliseconds since 1970."""
 
     def header(self, name: str) -> str:
         """The header's text, empty where there is none."""

@@ -1,8 +1,8 @@
 """Kafka, Mews and the group in memory, as far as the service sees them.
 
-``MemoryProducer`` stands where aiokafka's producer stands, below the real ``ShardProducer``, and ``MemoryKafka`` keeps
-what a ``read_committed`` consumer would see. ``tests/contract/test_shard_producer.py`` holds it and a real broker to
-one suite.
+``MemoryProducer`` stands where aiokafka's producer stands, below the real producers of a shard, and ``MemoryKafka``
+keeps what a ``read_committed`` consumer would see. ``tests/contract/test_shard_producer.py`` holds it and a real broker
+to one suite.
 """
 
 from __future__ import annotations
@@ -14,14 +14,20 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 import msgspec
-from aiokafka.errors import CorrelationIdError, KafkaConnectionError, MessageSizeTooLargeError, ProducerFenced
+from aiokafka.errors import (
+    CorrelationIdError,
+    KafkaConnectionError,
+    MessageSizeTooLargeError,
+    ProducerClosed,
+    ProducerFenced,
+)
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
 from streamer.core.checkpoint import CheckpointError, decode_checkpoint
 from streamer.core.partitioner import partition_of
 from streamer.errors import RetriableError
-from streamer.kafka.checkpoints import Entry
+from streamer.kafka.checkpoints import Entry, prevailing
 from streamer.model import EntityType, Export, ExportFile, ExportId, ExportStatus, Link, Shard
 
 
@@ -64,7 +70,10 @@ class MemoryKafka:
         self.max_message_bytes = max_message_bytes
         self.troubles: dict[int, Trouble] = {}
         """By number of the transaction, the first being 1."""
+        self.batch_troubles: dict[int, Trouble] = {}
+        """The same by number of the batch, for those sent without a transaction."""
         self.transactions = 0
+        self.batches = 0
         self.committed_transactions = 0
         self.commit_seconds = 0.0
         self.is_down = False
@@ -93,6 +102,22 @@ class MemoryKafka:
 
     def producer(self, transactional_id: str, *, max_batch_size: int = 512 * 1024) -> MemoryProducer:
         return MemoryProducer(self, transactional_id, max_batch_size=max_batch_size)
+
+    def plain_producer(self, *, max_batch_size: int = 512 * 1024) -> PlainMemoryProducer:
+        """One without transactions."""
+        return PlainMemoryProducer(self, max_batch_size=max_batch_size)
+
+    def append_alone(self, topic: str, partition: int, records: Sequence[Record]) -> int:
+        """A batch outside any transaction: visible at once. Returns its first offset."""
+        transaction = _Transaction()
+        transaction.outcome = "committed"
+        first = len(self._log(topic, partition))
+        for record in records:
+            self.append(topic, partition, record, transaction)
+        self.on_commit(
+            [(topic, record) for record, owner in self._log(topic, partition) if owner is transaction and record]
+        )
+        return first
 
     def register(self, transactional_id: str) -> int:
         """A new holder of the id: the last one is fenced and what it had open is aborted."""
@@ -143,7 +168,7 @@ class MemoryKafka:
 
 
 class MemoryProducer:
-    """What ``ShardProducer`` uses of an ``AIOKafkaProducer``."""
+    """What ``TransactionalProducer`` uses of an ``AIOKafkaProducer``."""
 
     def __init__(self, kafka: MemoryKafka, transactional_id: str, *, max_batch_size: int) -> None:
         self.is_stopped = False
@@ -209,6 +234,46 @@ class MemoryProducer:
             raise ProducerFenced
 
 
+class PlainMemoryProducer:
+    """What ``AcknowledgedProducer`` uses of an ``AIOKafkaProducer``."""
+
+    def __init__(self, kafka: MemoryKafka, *, max_batch_size: int) -> None:
+        self.is_stopped = False
+        self._kafka = kafka
+        self._max_batch_size = max_batch_size
+
+    async def start(self) -> None:
+        await asyncio.sleep(0)
+        if self._kafka.is_down:
+            raise KafkaConnectionError("no broker answers")
+
+    def create_batch(self) -> Any:
+        return BatchBuilder(self._max_batch_size, 0)
+
+    async def send_batch(self, batch: Any, topic: str, *, partition: int) -> asyncio.Future[Any]:
+        await asyncio.sleep(0)
+        if self.is_stopped:
+            raise ProducerClosed
+        self._kafka.batches += 1
+        trouble = self._kafka.batch_troubles.get(self._kafka.batches)
+        delivery: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        encoded = bytes(batch._build())
+        if len(encoded) > self._kafka.max_message_bytes or trouble is Trouble.BATCH_FAILS:
+            delivery.set_exception(MessageSizeTooLargeError())
+        elif trouble is Trouble.DIES_BEFORE_COMMIT:
+            delivery.set_exception(CorrelationIdError("the connection broke"))
+        else:
+            read = [Record(-1, -1, r.key, r.value, tuple(r.headers)) for r in MemoryRecords(encoded).next_batch()]
+            delivered = _Delivered(self._kafka.append_alone(topic, partition, read))
+            # Taken by the broker; what is lost is the answer.
+            lost = KafkaConnectionError("the connection broke") if trouble is Trouble.DIES_AFTER_COMMIT else None
+            delivery.set_exception(lost) if lost else delivery.set_result(delivered)
+        return delivery
+
+    async def stop(self) -> None:
+        self.is_stopped = True
+
+
 class _Delivered(NamedTuple):
     offset: int
 
@@ -223,9 +288,12 @@ class MemoryCheckpoints:
 
     async def read_to_end(self, shard: Shard) -> None:
         await asyncio.sleep(0)
+        read: dict[str, Entry] = {}
         for record in self._kafka.committed(self._topic):
             if record.partition == shard and record.value is not None:
-                self.entries[record.key.decode()] = entry_of(record.partition, record.value)
+                key = record.key.decode()
+                read[key] = prevailing(read.get(key), entry_of(record.partition, record.value))
+        self.entries.update(read)
 
 
 def entry_of(partition: int, value: bytes) -> Entry:

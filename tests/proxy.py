@@ -27,7 +27,9 @@ class Api(enum.IntEnum):
     PRODUCE = 0
     FETCH = 1
     LIST_OFFSETS = 2
+    OFFSET_COMMIT = 8
     JOIN_GROUP = 11
+    HEARTBEAT = 12
     INIT_PRODUCER_ID = 22
     ADD_PARTITIONS_TO_TXN = 24
     END_TXN = 26
@@ -44,17 +46,19 @@ class Request:
     api: int
     correlation_id: int
     transactional_id: str | None
+    client_id: str
     frame: bytes
 
     @classmethod
     def parse(cls, frame: bytes) -> Self:
         api, _version, correlation_id, client_id_length = struct.unpack_from(">hhih", frame)
+        client_id = frame[10 : 10 + max(client_id_length, 0)].decode()
         transactional_id = None
         if api in TRANSACTIONAL:
             start = 10 + max(client_id_length, 0)
             (length,) = struct.unpack_from(">h", frame, start)
             transactional_id = frame[start + 2 : start + 2 + length].decode() if length >= 0 else None
-        return cls(api, correlation_id, transactional_id, frame)
+        return cls(api, correlation_id, transactional_id, client_id, frame)
 
     def names(self, topic: str) -> bool:
         """Whether the topic's name, with its length before it, is in the request."""
@@ -68,9 +72,13 @@ Wanted = Callable[[Request], bool]
 """Whether this is the request that a trap is for. Asked for each request of the broker's clients, in order."""
 
 
-def request(api: Api, *, naming: str = "") -> Wanted:
-    """The next request of this kind that names the topic."""
-    return lambda seen: seen.api == api and seen.names(naming) if naming else seen.api == api
+def request(api: Api, *, naming: str = "", of: str = "") -> Wanted:
+    """The next request of this kind that names the topic and is of this client."""
+
+    def wanted(seen: Request) -> bool:
+        return seen.api == api and (not naming or seen.names(naming)) and of in {"", seen.client_id}
+
+    return wanted
 
 
 def commit_after_records_to(topic: str, *, skip: int = 0) -> Wanted:
@@ -97,19 +105,29 @@ class Trap:
     def __init__(self, wanted: Wanted, *, answer: bool) -> None:
         self.answer = answer
         self.caught: Request | None = None
+        self.client_port = 0
+        """Where the request came from: tells whose it is, where there are several clients."""
         self._wanted = wanted
         self._held = asyncio.Event()
         self._released = asyncio.Event()
+        self._lost = False
 
-    def catches(self, seen: Request) -> bool:
-        if self.caught is not None or self._released.is_set() or not self._wanted(seen):
+    @property
+    def spent(self) -> bool:
+        """Whether it will catch nothing any more."""
+        return self.caught is not None or self._released.is_set()
+
+    def catches(self, seen: Request, client_port: int) -> bool:
+        if self.spent or not self._wanted(seen):
             return False
-        self.caught = seen
+        self.caught, self.client_port = seen, client_port
         return True
 
     async def hold(self) -> None:
         self._held.set()
         await self._released.wait()
+        if self._lost:
+            raise ConnectionAbortedError("what was held back is lost with its connection")
 
     async def held(self, within: float = 60.0) -> Request:
         """The request, once it (or its answer) is being held back."""
@@ -124,6 +142,11 @@ class Trap:
 
     def release(self) -> None:
         """Let it go on; a trap that has caught nothing yet will catch nothing any more."""
+        self._released.set()
+
+    def lose(self) -> None:
+        """Let it never arrive: its connection ends, and no other."""
+        self._lost = True
         self._released.set()
 
 
@@ -141,11 +164,17 @@ class Proxy:
 
     def hold(self, wanted: Wanted) -> Trap:
         """Hold back the next such request."""
-        return self._arm(Trap(wanted, answer=False))
+        return self.arm(Trap(wanted, answer=False))
 
     def hold_answer(self, wanted: Wanted) -> Trap:
         """Pass the next such request on, and hold back what the broker answers."""
-        return self._arm(Trap(wanted, answer=True))
+        return self.arm(Trap(wanted, answer=True))
+
+    def arm(self, trap: Trap) -> Trap:
+        """Let a trap look at what passes. Before several brokers one trap may stand at each of their proxies."""
+        self._traps = [earlier for earlier in self._traps if not earlier.spent]
+        self._traps.append(trap)
+        return trap
 
     async def drop(self) -> None:
         """Cut all connections, forget what was held back in them, and every trap."""
@@ -166,10 +195,6 @@ class Proxy:
             await self.drop()
             await self._server.wait_closed()
 
-    def _arm(self, trap: Trap) -> Trap:
-        self._traps.append(trap)
-        return trap
-
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = asyncio.create_task(self._serve(reader, writer))
         self._connections.add(connection)
@@ -183,8 +208,9 @@ class Proxy:
         except OSError:
             return
         answers: dict[int, Trap] = {}
+        port = int(to_client.get_extra_info("peername")[1])
         ways = {
-            asyncio.create_task(self._pass_requests(client, to_broker, answers)),
+            asyncio.create_task(self._pass_requests(client, to_broker, answers, port)),
             asyncio.create_task(self._pass_answers(broker, to_client, answers)),
         }
         try:
@@ -199,13 +225,13 @@ class Proxy:
             await asyncio.gather(*ways, to_client.wait_closed(), to_broker.wait_closed(), return_exceptions=True)
 
     async def _pass_requests(
-        self, client: asyncio.StreamReader, broker: asyncio.StreamWriter, answers: dict[int, Trap]
+        self, client: asyncio.StreamReader, broker: asyncio.StreamWriter, answers: dict[int, Trap], client_port: int
     ) -> None:
         while True:
             frame = await _frame(client)
             seen = Request.parse(frame)
             # Each trap looks at each request: some have to remember what they saw.
-            for trap in [trap for trap in self._traps if trap.catches(seen)]:
+            for trap in [trap for trap in self._traps if trap.catches(seen, client_port)]:
                 if trap.answer:
                     answers[seen.correlation_id] = trap
                 else:

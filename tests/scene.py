@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -18,11 +18,14 @@ from streamer.sandbox.simulator import Simulator
 from streamer.sandbox.simulator_settings import SimulatorSettings
 from tests.committed import read_committed
 from tests.daemon import PATIENCE, Daemon, Row
-from tests.facts import Served, slug
+from tests.facts import Published, Served, slug
 from tests.proxy import Proxy
 from tests.verify import Report, verify
 
 CONNECTION = "alpine"
+Through = Callable[[Published], Published]
+"""What a consumer makes of the topics before the verifier looks at them."""
+
 ENVIRONMENT = {"SCENE_CLIENT_TOKEN": "demo-client-token", "SCENE_ACCESS_TOKEN": "demo-access-token"}
 
 
@@ -71,11 +74,11 @@ class Scene:
     # -- daemons ----------------------------------------------------------------------------------------------------
 
     async def start(self, **settings: str) -> Daemon:
-        """Another daemon, with some settings of ``[exports]`` changed for it."""
+        """Another daemon, with some settings of ``[exports]`` changed for it; its name is its ``kafka.client_id``."""
         number = len(self.daemons) + 1
         config = self._directory / f"daemon-{number}.toml"
-        config.write_text(self._config({**self._settings, **settings}))
-        daemon = Daemon(config, environment=ENVIRONMENT, name=f"daemon {number}")
+        config.write_text(self._config({**self._settings, **settings}, client_id=f"daemon-{number}"))
+        daemon = Daemon(config, environment=ENVIRONMENT, name=f"daemon-{number}")
         self.daemons.append(daemon)
         await self._open.enter_async_context(daemon)
         return daemon
@@ -86,12 +89,13 @@ class Scene:
         self.kills += 1
         await self.proxy.drop()
 
-    def _config(self, exports: dict[str, str]) -> str:
+    def _config(self, exports: dict[str, str], *, client_id: str) -> str:
         types = ", ".join(f'"{entity_type}"' for entity_type in self.entity_types)
         lines = "\n".join(f"{name} = {value}" for name, value in exports.items())
         return f"""
 [kafka]
 bootstrap_servers = ["{self._kafka.proxied_bootstrap_servers}"]
+client_id = "{client_id}"
 session_timeout = "{self._session_timeout}"
 [topics]
 prefix = "{self._prefix}"
@@ -132,12 +136,12 @@ entity_types = [{types}]
 
     # -- the verdict ------------------------------------------------------------------------------------------------
 
-    async def finish(self, daemon: Daemon) -> Report:
+    async def finish(self, daemon: Daemon, through: Through | None = None) -> Report:
         """Let the streams complete what they are at, end the daemon, and verify everything there is."""
         await daemon.until(lambda rows: all(map(is_done, rows.values())), "all exports were complete")
         ended = await daemon.terminate()
         assert ended.code == 0, daemon.tail()
-        return await self.verify()
+        return await self.verify(through)
 
     async def checkpoint(self, entity_type: str = "") -> dict[str, Any]:
         """A stream's newest committed checkpoint."""
@@ -147,13 +151,14 @@ entity_types = [{types}]
         checkpoint: dict[str, Any] = json.loads(records[-1].value or b"")
         return checkpoint
 
-    async def verify(self) -> Report:
-        """Compare what is committed with what was served; and no daemon had a defect to tell of."""
+    async def verify(self, through: Through | None = None) -> Report:
+        """Compare what is committed, as it comes ``through``, with what was served; and no daemon tells of a defect."""
         for daemon in self.daemons:
             assert not daemon.complaints(), f"{daemon.name}: {daemon.complaints()}"
         names = ["exports", "dead-letters", "checkpoints", *map(slug, self.entity_types)]
         topics = [f"{self._prefix}.{name}" for name in names]
         published = await asyncio.to_thread(read_committed, self.bootstrap_servers, topics)
+        published = through(published) if through else published
         served = {export.id: _served(export) for export in self.exports()}
         report = await asyncio.to_thread(verify, published, served, prefix=self._prefix, connection=CONNECTION)
         print(f"{self.kills} kills, {len(self.daemons)} daemons: {report}")

@@ -60,7 +60,7 @@ class Export:
 
 def verify(published: Published, served: Mapping[str, Served], *, prefix: str, connection: str) -> Report:
     """Compare; the report of what there was. Raises ``AssertionError`` with the first few differences."""
-    verification = _Verification(published, served, prefix=prefix, connection=connection)
+    verification = Verification(published, served, prefix=prefix, connection=connection)
     verification.run()
     if found := verification.differences:
         shown = "\n".join(f"  {difference}" for difference in found[:SHOWN])
@@ -69,7 +69,9 @@ def verify(published: Published, served: Mapping[str, Served], *, prefix: str, c
     return verification.report
 
 
-class _Verification:
+class Verification:
+    """The comparison itself: what was found so far is kept in ``differences`` and ``report``."""
+
     def __init__(self, published: Published, served: Mapping[str, Served], *, prefix: str, connection: str) -> None:
         self.differences: list[str] = []
         self.report = Report()
@@ -80,16 +82,31 @@ class _Verification:
         self._exports: dict[str, Export] = {}
         self._streams: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self._open: dict[str, str] = {}
+        self._types: dict[str, str] = {}
+        self._event_places: dict[str, str] = {}
+        self._reached: dict[str, tuple[int, int, int, int]] = {}
+        self._last: dict[str, dict[str, Any]] = {}
+        self._by_cycle: dict[tuple[str, int], set[str]] = defaultdict(set)
 
     def run(self) -> None:
-        self._read_events()
-        self._read_records()
-        for stream, events in self._streams.items():
-            self._check_order(stream, events)
-        self._check_repeats()
-        self._check_checkpoints()
+        for name in ("exports", "checkpoints", "dead-letters", *map(slug, self._entity_types())):
+            for record in self._topic(name):
+                self.take(record)
+        self._check_histories()
         for export_id, export in self._exports.items():
             self._check_export(export_id, export)
+
+    def take(self, record: Record) -> None:
+        """Take in a record of any topic; those of a partition in their order."""
+        name = record.topic.removeprefix(f"{self._prefix}.")
+        if name == "exports":
+            self._take_event(record)
+        elif name == "checkpoints":
+            self._take_checkpoint(record)
+        elif name == "dead-letters":
+            self._export_of(record, (record.key or b"").decode()).letters.append(record)
+        else:
+            self._export_of(record, f"{self._connection}/{self._type_of(name)}").records.append(record)
 
     def _differs(self, what: str) -> None:
         self.differences.append(what)
@@ -101,9 +118,13 @@ class _Verification:
     def _topic(self, name: str) -> Sequence[Record]:
         return self._published.records.get(f"{self._prefix}.{name}", ())
 
-    def _entity_topics(self) -> dict[str, str]:
-        types = {served.entity_type for served in self._served.values()}
-        return {f"{self._prefix}.{slug(entity_type)}": entity_type for entity_type in sorted(types)}
+    def _entity_types(self) -> list[str]:
+        return sorted({served.entity_type for served in self._served.values()})
+
+    def _type_of(self, name: str) -> str:
+        if name not in self._types:
+            self._types |= {slug(entity_type): entity_type for entity_type in self._entity_types()}
+        return self._types.get(name, name)
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
@@ -112,43 +133,61 @@ class _Verification:
             self._differs(f"{where}: of export {export_id}, which was never served")
         return self._exports.setdefault(export_id, Export(stream))
 
-    def _read_events(self) -> None:
-        for record in self._topic("exports"):
-            event = json.loads(record.value or b"")
-            stream = f"{event['connection']}/{event['entity_type']}"
-            self._equal(f"{record}: key", record.key, stream.encode())
-            self._check_partition(record)
-            self._equal(f"{record}: ce_type", record.header("ce_type"), f"streamer.{event['event']}")
-            self._equal(f"{record}: ce_source", record.header("ce_source"), f"/mews/{event['connection']}")
-            self._streams[stream].append(event)
-            if event["event"] == "export_blocked":
-                self.report.blocked += 1
-            else:
-                self._export(event["export_id"], stream, record).events.append(event)
+    def _export_of(self, record: Record, stream: str) -> Export:
+        return self._export(record.header("ce_id").partition("/")[0], stream, record)
 
-    def _read_records(self) -> None:
-        for topic, entity_type in self._entity_topics().items():
-            stream = f"{self._connection}/{entity_type}"
-            for record in self._published.records.get(topic, ()):
-                export_id = record.header("ce_id").partition("/")[0]
-                self._export(export_id, stream, record).records.append(record)
-        for record in self._topic("dead-letters"):
-            export_id = record.header("ce_id").partition("/")[0]
-            stream = (record.key or b"").decode()
-            self._export(export_id, stream, record).letters.append(record)
+    def _take_event(self, record: Record) -> None:
+        event = json.loads(record.value or b"")
+        stream = f"{event['connection']}/{event['entity_type']}"
+        self._equal(f"{record}: key", record.key, stream.encode())
+        self._check_partition(record)
+        self._equal(f"{record}: ce_type", record.header("ce_type"), f"streamer.{event['event']}")
+        self._equal(f"{record}: ce_source", record.header("ce_source"), f"/mews/{event['connection']}")
+        earlier = self._event_places.setdefault(record.header("ce_id"), str(record))
+        if earlier != str(record):
+            self._differs(f"repeated: {record.header('ce_id')} at {earlier}, {record}")
+        self._streams[stream].append(event)
+        if event["event"] == "export_blocked":
+            self.report.blocked += 1
+        else:
+            self._export(event["export_id"], stream, record).events.append(event)
+
+    def _take_checkpoint(self, record: Record) -> None:
+        """The history of each stream's checkpoint has to agree with itself."""
+        stream, checkpoint = (record.key or b"").decode(), json.loads(record.value or b"{}")
+        state, before = checkpoint["state"], self._reached.get(stream, (0, 0, -1, -1))
+        position = state.get("position", {"file": -1, "offset": -1})
+        now = (checkpoint["cycle"], checkpoint["term"], position["file"], position["offset"])
+        same_export = now[0] == before[0] and min(now[2], before[2]) >= 0
+        if now[1] < before[1] or now[0] < before[0] or (same_export and now[2:] <= before[2:]):
+            self._differs(f"{stream}: the checkpoint went back from {before} to {now} (cycle, term, position)")
+        self._reached[stream], self._last[stream] = now, checkpoint
+        if export_id := state.get("export_id"):
+            self._by_cycle[stream, checkpoint["cycle"]].add(export_id)
+            self._export(export_id, stream, f"checkpoint of {stream}").cycles.add(checkpoint["cycle"])
 
     # -- checks over everything -------------------------------------------------------------------------------------
 
-    def _check_repeats(self) -> None:
-        """No ``ce_id`` twice, neither of records and dead letters nor of events."""
-        lines = [r for e in self._exports.values() for r in (*e.records, *e.letters)]
-        for records in (lines, self._topic("exports")):
-            places: dict[str, list[str]] = defaultdict(list)
-            for record in records:
-                places[record.header("ce_id")].append(str(record))
-            for ce_id, found in places.items():
-                if len(found) > 1:
-                    self._differs(f"repeated: {ce_id} at {', '.join(found)}")
+    def _check_histories(self) -> None:
+        """The order of events, one export to a cycle, and the last checkpoint against what was published."""
+        for stream, events in self._streams.items():
+            self._check_order(stream, events)
+        for stream, (cycle, term, *_) in self._reached.items():
+            self.report.terms += term
+            self.report.cycles += cycle
+            self._check_last_checkpoint(stream, self._last[stream])
+        for (stream, cycle), export_ids in self._by_cycle.items():
+            if len(export_ids) > 1:
+                self._differs(f"{stream}: cycle {cycle} has more than one export: {sorted(export_ids)}")
+
+    def _check_repeats(self, export: Export) -> None:
+        """No ``ce_id`` twice, of records and dead letters taken together."""
+        places: dict[str, list[Record]] = defaultdict(list)
+        for record in (*export.records, *export.letters):
+            places[record.header("ce_id")].append(record)
+        for ce_id, found in places.items():
+            if len(found) > 1:
+                self._differs(f"repeated: {ce_id} at {', '.join(map(str, found))}")
 
     def _check_order(self, stream: str, events: Sequence[dict[str, Any]]) -> None:
         """One export after another, each from its request to its one end."""
@@ -176,32 +215,6 @@ class _Verification:
         if current is not None:
             self._open[stream] = current
 
-    def _check_checkpoints(self) -> None:
-        """The history of each stream's checkpoint agrees with itself, and its last one with what was published."""
-        streams: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        for record in self._topic("checkpoints"):
-            streams[(record.key or b"").decode()].append(json.loads(record.value or b"{}"))
-        by_cycle: dict[tuple[str, int], set[str]] = defaultdict(set)
-        for stream, history in streams.items():
-            before: tuple[int, int, int, int] = (0, 0, -1, -1)
-            for checkpoint in history:
-                state = checkpoint["state"]
-                position = state.get("position", {"file": -1, "offset": -1})
-                now = (checkpoint["cycle"], checkpoint["term"], position["file"], position["offset"])
-                same_export = now[0] == before[0] and min(now[2], before[2]) >= 0
-                if now[1] < before[1] or now[0] < before[0] or (same_export and now[2:] <= before[2:]):
-                    self._differs(f"{stream}: the checkpoint went back from {before} to {now} (cycle, term, position)")
-                before = now
-                if export_id := state.get("export_id"):
-                    by_cycle[stream, checkpoint["cycle"]].add(export_id)
-                    self._export(export_id, stream, f"checkpoint of {stream}").cycles.add(checkpoint["cycle"])
-            self.report.terms += before[1]
-            self.report.cycles += before[0]
-            self._check_last_checkpoint(stream, history[-1])
-        for (stream, cycle), export_ids in by_cycle.items():
-            if len(export_ids) > 1:
-                self._differs(f"{stream}: cycle {cycle} has more than one export: {sorted(export_ids)}")
-
     def _check_last_checkpoint(self, stream: str, checkpoint: dict[str, Any]) -> None:
         state = checkpoint["state"]
         completed = [e["export_id"] for e in self._streams[stream] if e["event"] == "export_completed"]
@@ -221,6 +234,7 @@ class _Verification:
     # -- one export -------------------------------------------------------------------------------------------------
 
     def _check_export(self, export_id: str, export: Export) -> None:
+        self._check_repeats(export)
         self._equal(f"{export_id}: cycles", len(export.cycles), 1)
         served = self._served.get(export_id)
         if served is None:

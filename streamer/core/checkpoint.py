@@ -168,7 +168,8 @@ class LastError(msgspec.Struct, frozen=True):
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     """All that is kept of a stream.
 
-    ``term`` rises by one at each take-over of the shard, and ``owner`` names the process that wrote last.
+    ``term`` rises by one at each take-over of the shard, and ``owner`` names who took it over: the process, and the
+    number of the take-over in it.
     ``partitions`` is the number of partitions of the entity topic when the stream first published to it: it stays
     in use, because more partitions would strand old versions of entities in a compacted topic. ``failures`` counts
     exports that came to nothing, in a row.
@@ -193,6 +194,10 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     def phase(self) -> str:
         """Name of the state, as in the JSON."""
         return phase_of(self.state)
+
+    def is_overtaken_by(self, other: Checkpoint) -> bool:
+        """Whether ``other`` is of a later term, or of the same one and of somebody else who was there before."""
+        return self.term < other.term or (self.term == other.term and self.owner != other.owner)
 
     def moved_to(self, state: State, **changes: Any) -> Self:
         """The checkpoint in another state; ``changes`` are further fields."""

@@ -94,3 +94,8 @@ def freshness(checkpoint: Checkpoint) -> datetime | None:
         *([checkpoint.window.window.end] if checkpoint.window and checkpoint.window.window else []),
     ]
     return max(known, default=None)
+
+
+def blocked_since(checkpoint: Checkpoint) -> datetime | None:
+    """Since when another export keeps this stream's own waiting; None where none does."""
+    return checkpoint.state.blocked_since if isinstance(checkpoint.state, Requesting) else None

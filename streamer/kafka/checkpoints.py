@@ -24,6 +24,7 @@ from streamer.kafka.connection import (
     answered_within,
     client_options,
     describe,
+    stopped_within,
 )
 from streamer.model import Shard
 
@@ -34,11 +35,30 @@ _FETCH_WAIT_MS = 100
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """The newest record of a stream; ``checkpoint`` is None where this version can't read it, and ``problem`` why."""
+    """What holds of a stream; ``checkpoint`` is None where this version can't read it, and ``problem`` why.
+
+    ``is_buried`` where somebody whose term was over has written behind it: it has to be written anew, because
+    compaction keeps the last record alone.
+    """
 
     shard: Shard
     checkpoint: Checkpoint | None
     problem: str = ""
+    is_buried: bool = False
+
+
+def prevailing(known: Entry | None, found: Entry) -> Entry:
+    """Which of two holds, where ``found`` lies behind ``known`` in the topic.
+
+    A later term wins, and of one term the owner who wrote first in it: two that took over from the same checkpoint
+    count the same term. Where producers are fenced neither ever happens; without transactions a process that was
+    frozen can wake and write what it had in hand.
+    """
+    if known is None or known.checkpoint is None or found.checkpoint is None:
+        return found
+    if not found.checkpoint.is_overtaken_by(known.checkpoint):
+        return found
+    return msgspec.structs.replace(known, is_buried=True)
 
 
 class CheckpointReader:
@@ -109,11 +129,8 @@ class CheckpointReader:
     async def stop(self) -> None:
         """Close both consumers, within 10 s each."""
         for consumer in (self._reader, self._watermarks):
-            try:
-                async with asyncio.timeout(STOP_SECONDS):
-                    await consumer.stop()
-            except (TimeoutError, KafkaError) as error:
-                log.warning("checkpoint_reader_left_behind", reason=describe(error))
+            if problem := await stopped_within(STOP_SECONDS, consumer.stop()):
+                log.warning("checkpoint_reader_left_behind", reason=problem)
 
     def _take(self, record: ConsumerRecord) -> None:
         key = bytes(record.key or b"").decode(errors="replace")
@@ -122,7 +139,10 @@ class CheckpointReader:
             return
         shard = Shard(record.partition)
         try:
-            self._entries[key] = Entry(shard=shard, checkpoint=decode_checkpoint(record.value))
+            found = Entry(shard=shard, checkpoint=decode_checkpoint(record.value))
         except CheckpointError as error:
             log.error("checkpoint_unreadable", stream=key, problem=str(error))
-            self._entries[key] = Entry(shard=shard, checkpoint=None, problem=str(error))
+            found = Entry(shard=shard, checkpoint=None, problem=str(error))
+        held = self._entries[key] = prevailing(self._entries.get(key), found)
+        if held.is_buried and found.checkpoint is not None:
+            log.warning("checkpoint_ignored", stream=key, term=found.checkpoint.term, owner=found.checkpoint.owner)

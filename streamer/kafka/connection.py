@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
+import structlog
 from aiokafka.errors import KafkaError
 
 from streamer.config import KafkaConfig
 from streamer.errors import KafkaUnavailableError
+
+log = structlog.get_logger()
 
 START_SECONDS = 60.0
 """Longest wait for a client to start: `start()` on a broker that hangs never returns by itself (measured)."""
@@ -59,6 +62,45 @@ async def answered_within(seconds: float, what: str) -> AsyncIterator[None]:
         raise KafkaUnavailableError(f"no answer from Kafka within {seconds:g} s: {what}") from error
     except KafkaError as error:
         raise KafkaUnavailableError(f"Kafka refused or failed: {what}: {describe(error)}") from error
+
+
+async def stopped_within(seconds: float, stopping: Coroutine[Any, Any, None]) -> str | None:
+    """Wait for a consumer to stop; what went wrong in a few words, None where nothing did.
+
+    In a task of its own: ``stop`` cancels the fetches under way and awaits them, and so, while a broker is away, raises
+    their ``CancelledError``, which would otherwise be taken for the end of whoever waits here.
+    """
+    task = asyncio.create_task(stopping)
+    try:
+        await asyncio.wait({task}, timeout=seconds)
+    finally:
+        if not task.done():
+            task.cancel()
+    if not task.done():
+        return f"not stopped within {seconds:g} s"
+    if task.cancelled():
+        return "a request under way was cut off"
+    error = task.exception()
+    if error is not None and not isinstance(error, KafkaError | TimeoutError):
+        raise error
+    return describe(error) if error else None
+
+
+def tolerate_leftovers(loop: asyncio.AbstractEventLoop) -> None:
+    """Have asyncio not complain of errors of aiokafka that nobody asks for.
+
+    It keeps several copies of an error: one that fails a batch is in the delivery, which is always looked at, in the
+    batch's place in the queue and in the transaction; one that fails a commit of offsets is also in a task of its own.
+    """
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, KafkaError) and "never retrieved" in context["message"]:
+            log.debug("kafka_error_left_over", reason=describe(error))
+        else:
+            loop.default_exception_handler(context)
+
+    loop.set_exception_handler(handle)
 
 
 def describe(error: BaseException) -> str:

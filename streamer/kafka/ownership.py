@@ -21,7 +21,14 @@ from aiokafka.structs import OffsetAndMetadata
 
 from streamer.config import Config
 from streamer.errors import KafkaUnavailableError, NotOwnerError
-from streamer.kafka.connection import START_SECONDS, STOP_SECONDS, answered_within, client_options, describe
+from streamer.kafka.connection import (
+    START_SECONDS,
+    STOP_SECONDS,
+    answered_within,
+    client_options,
+    describe,
+    stopped_within,
+)
 from streamer.model import Shard
 
 log = structlog.get_logger()
@@ -78,11 +85,8 @@ class Ownership(ConsumerRebalanceListener):  # type: ignore[misc]
     async def stop(self) -> None:
         """Leave the group, within 10 s, so that others take over without waiting for the session to time out."""
         self.assignment = None
-        try:
-            async with asyncio.timeout(STOP_SECONDS):
-                await self._consumer.stop()
-        except (TimeoutError, KafkaError) as error:
-            log.warning("group_left_uncleanly", reason=describe(error))
+        if problem := await stopped_within(STOP_SECONDS, self._consumer.stop()):
+            log.warning("group_left_uncleanly", reason=problem)
 
     async def prove(self, shard: Shard) -> None:
         """Have the coordinator confirm that this member owns ``shard`` in the present generation.

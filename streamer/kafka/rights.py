@@ -1,4 +1,4 @@
-"""Whether the brokers take transactions from this user: tried with one that is aborted."""
+"""Whether the brokers take from this user what ``kafka.delivery`` needs: tried with what leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -9,6 +9,20 @@ from aiokafka.errors import KafkaError
 
 from streamer.config import Config
 from streamer.kafka.connection import START_SECONDS, answered_within, client_options
+
+
+async def prove_idempotence(config: Config) -> None:
+    """Have a producer without transactions be given its id, without which nothing keeps its retries from doubling.
+
+    Raises ``KafkaUnavailableError`` where it gets none.
+    """
+    producer = AIOKafkaProducer(**client_options(config.kafka), enable_idempotence=True)
+    try:
+        async with answered_within(START_SECONDS, "asking for the id of a producer"):
+            await producer.start()
+    finally:
+        with contextlib.suppress(KafkaError):
+            await producer.stop()
 
 
 async def prove_transactions(config: Config) -> None:

@@ -325,14 +325,20 @@ class LocalKafkaCluster:
     """Brokers that replicate to one another, each of them a controller too: with three, any one may be lost.
 
     `nodes` are the brokers, each to be killed, paused and restarted by itself. Topics have three replicas and
-    need two of them, unless they ask for something else.
+    need two of them, unless they ask for something else. `proxied` gives each a second listener, for a proxy.
     """
 
     def __init__(
-        self, directory: Path, *, brokers: int = 3, broker_properties: Mapping[str, str] | None = None
+        self,
+        directory: Path,
+        *,
+        brokers: int = 3,
+        broker_properties: Mapping[str, str] | None = None,
+        proxied: bool = False,
     ) -> None:
         self.directory = directory
         self._count = brokers
+        self._proxied = proxied
         self._broker_properties = dict(broker_properties or {})
         self._choose_nodes()
 
@@ -342,6 +348,7 @@ class LocalKafkaCluster:
             LocalKafka(
                 self.directory / f"node-{node}",
                 broker_properties=self._broker_properties,
+                proxied_port=0 if self._proxied else None,
                 node_id=node,
                 controllers=controllers,
             )

@@ -11,7 +11,7 @@ import msgspec
 
 from streamer.config import Config, ConnectionConfig
 from streamer.errors import AccessRefusedError, FatalError, RetriableError
-from streamer.kafka.rights import prove_transactions
+from streamer.kafka.rights import prove_idempotence, prove_transactions
 from streamer.kafka.topics import TopicAdmin, differences, topic_specs
 from streamer.model import ExportId
 from streamer.service.clock import Clock
@@ -79,6 +79,19 @@ async def _kafka(config: Config) -> AsyncIterator[Finding]:
             differs = differences(spec, topic)
             to_do = "change the topic if that is not on purpose; streamer never alters topics" if differs else ""
             yield Finding(f"topic {spec.name}", "; ".join(differs) or "as wanted", to_do)
+    async for finding in _delivery(config):
+        yield finding
+
+
+async def _delivery(config: Config) -> AsyncIterator[Finding]:
+    if config.kafka.delivery == "at_least_once":
+        try:
+            await prove_idempotence(config)
+            yield Finding("delivery", "at least once: the brokers take idempotent producers, transactions are not used")
+        except (RetriableError, FatalError) as error:
+            to_do = "brokers from 2.1 on, and the right to write idempotently"
+            yield Finding("delivery", str(error), to_do, ok=False)
+        return
     try:
         await prove_transactions(config)
         yield Finding("transactions", "the brokers take them")

@@ -11,6 +11,7 @@ import os
 import secrets
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import structlog
@@ -18,11 +19,12 @@ import structlog
 from streamer.config import CHECKPOINT_SHARDS, Config
 from streamer.core.backoff import BackoffPolicy, delay
 from streamer.core.partitioner import check_partitioner, partition_of
-from streamer.core.schedule import freshness
+from streamer.core.schedule import blocked_since, freshness
 from streamer.errors import FatalError, KafkaUnavailableError, NotOwnerError
 from streamer.kafka.checkpoints import CheckpointReader
+from streamer.kafka.connection import tolerate_leftovers
+from streamer.kafka.delivery import producer_for
 from streamer.kafka.ownership import Ownership
-from streamer.kafka.producer import shard_producer
 from streamer.kafka.topics import Topic, prepare_topics
 from streamer.metrics import Metrics
 from streamer.model import Shard, StreamKey
@@ -72,6 +74,7 @@ class Replica:
         self._working: dict[Shard, asyncio.Task[None]] = {}
         self._ending: dict[Shard, asyncio.Task[None]] = {}
         self._joined = False
+        self._take_overs = 0
 
     def rows(self) -> list[dict[str, Any]]:
         """The state of all streams, for ``/api/streams``."""
@@ -82,6 +85,7 @@ class Replica:
         """Work until the clock's ``stopping`` is set, then drain. Raises ``ConfigError``, ``FatalError``."""
         check_partitioner()
         keep_large_buffers()
+        tolerate_leftovers(asyncio.get_running_loop())
         if not self._once:
             await self._probes.start(self._config.http.host, self._config.http.port)
             log.info("listening", host=self._config.http.host, port=self._probes.port)
@@ -139,9 +143,10 @@ class Replica:
 
     async def _leave(self, tasks: Sequence[asyncio.Task[None]]) -> None:
         """Close everything, within the limit; what can't be closed is left to the brokers' timeouts."""
-        ending = [*self._working.values(), *self._ending.values(), *tasks]
-        for task in ending:
+        for task in (*self._working.values(), *tasks):
             task.cancel()
+        # Those that have been given up are cancelled already, and close their producers.
+        ending = [*self._working.values(), *self._ending.values(), *tasks]
         try:
             async with asyncio.timeout(LEAVE_SECONDS):
                 await asyncio.gather(*ending, return_exceptions=True)
@@ -233,14 +238,20 @@ class Replica:
         names = self._config.topics
 
         async def take(shard: Shard) -> Session:
+            self._take_overs += 1
             return await take_over(
                 shard,
-                new_producer=lambda shard: shard_producer(
-                    self._config, topics, shard, milliseconds=self._clock.milliseconds
+                new_producer=lambda shard, confirm: producer_for(
+                    self._config,
+                    topics,
+                    shard,
+                    milliseconds=self._clock.milliseconds,
+                    monotonic=self._clock.monotonic,
+                    confirm=confirm,
                 ),
                 group=ownership,
                 checkpoints=reader,
-                owner=self._owner,
+                owner=f"{self._owner}.{self._take_overs}",
                 topics=ShardTopics(events=names.events, checkpoints=names.checkpoints, dead_letters=names.dead_letters),
                 metrics=self._metrics,
                 monotonic=self._clock.monotonic,
@@ -257,12 +268,25 @@ class Replica:
                 await self._hear(ownership)
             except (NotOwnerError, KafkaUnavailableError) as error:
                 log.warning("coordinator_not_heard", reason=str(error))
-            now = self._clock.now()
-            for key, row in self._reader.entries.items() if self._reader else ():
-                fresh = freshness(row.checkpoint) if row.checkpoint else None
-                if fresh and row.shard in self._working:
-                    self._metrics.stream(StreamKey.parse(key)).lags(now - fresh)
+            self._age()
             await asyncio.sleep(self._session_seconds / 4)
+
+    def _age(self) -> None:
+        """Set the gauges that grow with time, of the streams that are worked on here.
+
+        Others' rows may be in the table too: of streams that are no longer configured, or of entity types that only a
+        newer version knows.
+        """
+        now = self._clock.now()
+        for key in self._chosen:
+            entry = self._reader.entries.get(str(key)) if self._reader else None
+            if entry is None or entry.checkpoint is None or entry.shard not in self._working:
+                continue
+            metrics = self._metrics.stream(key)
+            if fresh := freshness(entry.checkpoint):
+                metrics.lags(now - fresh)
+            since = blocked_since(entry.checkpoint)
+            metrics.blocked(now - since if since else timedelta())
 
     async def _hear(self, ownership: Ownership) -> None:
         """A proof where a shard is owned; in a rebalance and without shards, any answer of the coordinator."""

@@ -3,11 +3,15 @@
 Everything exactly-once rests on one rule: *what is written here follows only from checkpoints that were read to the
 high watermark after this producer's start, and from what this producer committed since.* The order of ``take_over``
 and the ``checkpoints`` of a session are that rule.
+
+Where producers are not fenced (``kafka.delivery = "at_least_once"``) somebody else may write after that reading. So a
+session also ends when the checkpoints tell of a later one, and writes anew what an earlier one has written over.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -16,10 +20,10 @@ import msgspec
 from streamer.core.checkpoint import Checkpoint, Counts, encode_checkpoint
 from streamer.core.events import Event
 from streamer.core.lifecycle import Outcome
-from streamer.errors import ProducerLostError
+from streamer.errors import FencedError, ProducerLostError
 from streamer.kafka.batches import RecordBatches
 from streamer.kafka.checkpoints import Entry
-from streamer.kafka.producer import Message, Offsets, ShardProducer
+from streamer.kafka.sending import Confirm, Message, Offsets, ShardProducer
 from streamer.metrics import Metrics
 from streamer.model import Shard, StreamKey
 
@@ -28,6 +32,9 @@ NOTHING = Counts()
 
 Decision = Callable[[Mapping[int, Offsets]], Outcome]
 """What to commit, once it is known between which offsets the block's records lie."""
+
+_LOOK_SECONDS = 5.0
+"""How often a session looks for checkpoints of its own that are buried: sooner than compaction by far."""
 
 
 class ShardTopics(msgspec.Struct, frozen=True):
@@ -67,6 +74,8 @@ class Session:
         self._lock = asyncio.Lock()
         mine = {key: entry for key, entry in entries.items() if entry.shard == shard}
         self.term = 1 + max((e.checkpoint.term for e in mine.values() if e.checkpoint), default=0)
+        self._me = Checkpoint(term=self.term, owner=owner)
+        self._live_entries = entries
         self._entries = mine
         self._checkpoints = {key: entry.checkpoint for key, entry in mine.items()}
 
@@ -132,10 +141,39 @@ class Session:
             self._checkpoints[str(stream)] = committed[0]
         return committed[0]
 
+    async def keep(self) -> None:
+        """Until the session is lost; meanwhile write anew what somebody whose term is over has written over."""
+        while not self.lost.is_set():
+            # All that can come of writing is that the session is lost, which ends the loop too.
+            with contextlib.suppress(ProducerLostError):
+                for stream in self._buried():
+                    await self._write_anew(stream)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.lost.wait(), _LOOK_SECONDS)
+
+    def _buried(self) -> list[StreamKey]:
+        buried = []
+        for key, entry in self._live_entries.items():
+            # Of entity types that only a newer version knows, that version has to take care.
+            with contextlib.suppress(ValueError):
+                if entry.is_buried and self._checkpoints.get(key) is not None:
+                    buried.append(StreamKey.parse(key))
+        return buried
+
+    async def _write_anew(self, stream: StreamKey) -> None:
+        # Looked up when it is this commit's turn: the stream itself may be committing.
+        await self.commit(stream, lambda _: Outcome(self.checkpoint(stream) or Checkpoint()))
+
+    def check_term(self) -> None:
+        """Raise ``FencedError`` where the checkpoints tell that somebody else has taken the shard over."""
+        for entry in self._live_entries.values():
+            if entry.shard == self.shard and entry.checkpoint and self._me.is_overtaken_by(entry.checkpoint):
+                raise FencedError(f"shard {self.shard} was taken over in term {entry.checkpoint.term}")
+
     async def close(self) -> None:
         """End the producer; never raises for Kafka's sake."""
         self.lost.set()
-        await self._producer.close()
+        await _close(self._producer)
 
     def _event_message(self, stream: StreamKey, event: Event) -> Message:
         return Message(
@@ -150,6 +188,21 @@ class Session:
                 ("content-type", b"application/json"),
             ),
         )
+
+
+_closing: set[asyncio.Task[None]] = set()
+
+
+async def _close(producer: ShardProducer) -> None:
+    """Close it, also where the caller is cancelled meanwhile: the closing then goes on in the background.
+
+    A cancellation must not reach aiokafka here. In ``abort`` it would leave the producer running for ever, and ``stop``
+    swallows it, so that whoever was to end would go on.
+    """
+    closing = asyncio.create_task(producer.close(), name="closing a producer")
+    _closing.add(closing)
+    closing.add_done_callback(_closing.discard)
+    await asyncio.shield(closing)
 
 
 class Group(Protocol):
@@ -170,7 +223,7 @@ class Checkpoints(Protocol):
 async def take_over(
     shard: Shard,
     *,
-    new_producer: Callable[[Shard], ShardProducer],
+    new_producer: Callable[[Shard, Confirm], ShardProducer],
     group: Group,
     checkpoints: Checkpoints,
     owner: str,
@@ -185,18 +238,30 @@ async def take_over(
     3. Proof again, since the start may have taken a minute.
     4. and 5. Read the checkpoints up to the high watermark as it is now: nothing of anybody else can follow.
 
+    Without transactions step 2 fences nobody, and what the last owner had under way may still follow step 5. Its
+    checkpoint is of an earlier term, so this session's next one prevails over it, and the records of which it speaks
+    are published once more under the same ids. Nothing is lost by it.
+
     Raises ``NotOwnerError`` or ``KafkaUnavailableError``; nothing is left open then.
     """
+    session: Session | None = None
+
+    async def confirm() -> None:
+        await group.prove(shard)
+        await checkpoints.read_to_end(shard)
+        if session is not None:
+            session.check_term()
+
     await group.prove(shard)
-    producer = new_producer(shard)
+    producer = new_producer(shard, confirm)
     try:
         await producer.start()
         await group.prove(shard)
         await checkpoints.read_to_end(shard)
     except BaseException:
-        await producer.close()
+        await _close(producer)
         raise
-    return Session(
+    session = Session(
         shard,
         producer,
         entries=checkpoints.entries,
@@ -206,3 +271,4 @@ async def take_over(
         metrics=metrics,
         monotonic=monotonic,
     )
+    return session

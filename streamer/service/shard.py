@@ -24,6 +24,9 @@ _AFTER_TROUBLE = BackoffPolicy(base=0.25, ceiling=30.0)
 """Also what keeps two that both believe they own from fencing each other in turns: the wait is random, and grows."""
 
 
+_CANCEL_AGAIN_SECONDS = 1.0
+
+
 class ShardStream(Protocol):
     """A stream's loop."""
 
@@ -93,8 +96,10 @@ class OwnedShard:
                 await keeper
             await living
         finally:
-            living.cancel()
-            await asyncio.gather(living, return_exceptions=True)
+            # Again and again: one that meets a failure in the same instant is lost (``TaskGroup`` before Python 3.13).
+            while not living.done():
+                living.cancel()
+                await asyncio.wait({living}, timeout=_CANCEL_AGAIN_SECONDS)
 
     async def _keep_session(self, sessions: Sessions) -> None:
         """Take over, wait for trouble, take over again. Ends only by cancellation (or by a defect)."""
@@ -108,7 +113,7 @@ class OwnedShard:
                 log.info("shard_taken_over", shard=self.shard, term=session.term)
                 try:
                     await sessions.offer(session)
-                    await session.lost.wait()
+                    await session.keep()
                 finally:
                     await session.close()
                 if session.commits:

@@ -32,7 +32,18 @@ from streamer.core.lifecycle import (
     Retried,
     transition,
 )
-from streamer.core.schedule import Add, Begin, Cadence, LookAgain, Poll, Publish, Sleep, Step, next_step
+from streamer.core.schedule import (
+    Add,
+    Begin,
+    Cadence,
+    LookAgain,
+    Poll,
+    Publish,
+    Sleep,
+    Step,
+    blocked_since,
+    next_step,
+)
 from streamer.errors import (
     AccessRefusedError,
     AddRejectedError,
@@ -118,7 +129,7 @@ class Stream:
     ) -> None:
         self.key = key
         self.done: Checkpoint | None = None
-        """With ``once``: the checkpoint that the stream ended with."""
+        """With ``once``: the checkpoint that the stream ended with, or one made up to say why it was left alone."""
         self._exports = exports
         self._polls = polls
         self._publisher = publisher
@@ -142,8 +153,7 @@ class Stream:
                 return
             checkpoint = session.checkpoint(self.key)
             if checkpoint is None:
-                self._log.error("stream_left_alone", problem=session.problem(self.key))
-                await self._unless_stopping(session.lost.wait())
+                await self._leave_alone(session)
                 continue
             self._tell(checkpoint)
             if self._once and checkpoint.snapshot and checkpoint.snapshot.export_id == self._publishing:
@@ -156,6 +166,19 @@ class Stream:
                 await self._live(session, checkpoint)
             except ProducerLostError as error:
                 self._log.info("stream_reads_back", reason=str(error))
+
+    async def _leave_alone(self, session: Session) -> None:
+        """The checkpoint can't be read, most likely a newer version's: touch nothing, and raise the alarm."""
+        problem = session.problem(self.key)
+        self._log.error("stream_left_alone", problem=problem)
+        self._metrics.entered("unreadable")
+        self._metrics.stopped(True)
+        self._metrics.blocked(timedelta())
+        if self._once:
+            now = self._clock.now()
+            self.done = Checkpoint(state=Stopped(reason=problem, since=now, look_at=now, before=Idle()))
+            return
+        await self._unless_stopping(session.lost.wait())
 
     async def _live(self, session: Session, checkpoint: Checkpoint) -> None:
         while not self._over() and not session.lost.is_set():
@@ -218,8 +241,16 @@ class Stream:
 
     async def _intend(self, session: Session, checkpoint: Checkpoint, event: Due | Retried) -> Checkpoint:
         """Commit that ``exports/add`` is about to be called."""
-        intent = await self._save(session, checkpoint, event)
-        self._intended = (intent, self._clock.monotonic())
+        since = 0.0
+
+        def decide(_offsets: object) -> Outcome:
+            # From before the commit on: a replica may also be frozen between the commit and its answer.
+            nonlocal since
+            since = self._clock.monotonic()
+            return transition(self.key, checkpoint, event, now=self._clock.now())
+
+        intent = self._moved(await session.commit(self.key, decide))
+        self._intended = (intent, since)
         return intent
 
     async def _add(self, session: Session, checkpoint: Checkpoint, state: Requesting) -> Checkpoint:
@@ -344,10 +375,9 @@ class Stream:
 
     def _tell(self, checkpoint: Checkpoint) -> None:
         """The metrics that say where the stream is."""
-        state = checkpoint.state
-        since = state.blocked_since if isinstance(state, Requesting) else None
+        since = blocked_since(checkpoint)
         self._metrics.entered(checkpoint.phase)
-        self._metrics.stopped(isinstance(state, Stopped))
+        self._metrics.stopped(isinstance(checkpoint.state, Stopped))
         self._metrics.blocked(self._clock.now() - since if since else timedelta())
 
     async def _wait_after(

@@ -223,6 +223,19 @@ class TestCheckpoints:
         await reader.read_to_end(SHARD)
         assert reader.entries[STREAM].checkpoint == Checkpoint(cycle=3)
 
+    async def test_one_of_an_earlier_term_is_passed_over_and_said_to_bury_the_one_that_holds(
+        self, reader: CheckpointReader, producer: ShardProducer, config: Config
+    ) -> None:
+        for term, owner in ((3, "first"), (4, "second"), (3, "first"), (4, "first")):
+            await self.commit(producer, config, encode_checkpoint(Checkpoint(term=term, owner=owner)))
+        await reader.read_to_end(SHARD)
+        held = reader.entries[STREAM]
+        assert (held.checkpoint, held.is_buried) == (Checkpoint(term=4, owner="second"), True)
+        await self.commit(producer, config, encode_checkpoint(Checkpoint(term=4, owner="second", cycle=1)))
+        await reader.read_to_end(SHARD)
+        assert (reader.entries[STREAM].checkpoint or Checkpoint()).cycle == 1
+        assert not reader.entries[STREAM].is_buried
+
     async def test_the_end_is_the_high_watermark_and_not_what_an_open_transaction_lets_one_see(
         self,
         reader: CheckpointReader,

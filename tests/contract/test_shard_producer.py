@@ -1,4 +1,7 @@
-"""What a shard's producer promises, asked of it over Kafka in memory, which unit tests use, and over a real broker."""
+"""What a shard's producer promises, asked of it over Kafka in memory, which unit tests use, and over a real broker.
+
+Both kinds keep to the first part; the second is for the one that has transactions.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,17 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Literal
 
+import msgspec
 import pytest
 
 from streamer.core.partitioner import partition_of
 from streamer.errors import FencedError, ProducerLostError
+from streamer.kafka.acknowledged import AcknowledgedProducer
 from streamer.kafka.batches import RecordBatches
-from streamer.kafka.producer import Message, Offsets, ShardProducer, shard_producer
+from streamer.kafka.delivery import producer_for
+from streamer.kafka.producer import Message, Offsets, ShardProducer, TransactionalProducer
 from streamer.kafka.topics import prepare_topics
 from streamer.model import Shard
 from tests.brokers import Kafka
@@ -25,9 +32,10 @@ PARTITIONS = 3
 
 
 class Stand:
-    """Producers of one shard, all with the same transactional id, and what consumers see of them."""
+    """Producers of one shard, if with transactions then all with the same id, and what consumers see of them."""
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str, *, is_transactional: bool) -> None:
+        self.is_transactional = is_transactional
         self.bills, self.events, self.checkpoints = f"{prefix}.bill", f"{prefix}.exports", f"{prefix}.checkpoints"
         self.producers: list[ShardProducer] = []
 
@@ -47,15 +55,28 @@ class Stand:
         return producer
 
 
+async def owned() -> None:
+    """The shard is ours."""
+
+
 class MemoryStand(Stand):
-    def __init__(self, prefix: str) -> None:
-        super().__init__(prefix)
+    def __init__(self, prefix: str, *, is_transactional: bool) -> None:
+        super().__init__(prefix, is_transactional=is_transactional)
         self.kafka = MemoryKafka(
             {self.bills: PARTITIONS, self.events: PARTITIONS, self.checkpoints: 16}, max_message_bytes=LARGEST
         )
 
     def new_producer(self) -> ShardProducer:
-        return ShardProducer(
+        if not self.is_transactional:
+            return AcknowledgedProducer(
+                lambda: self.kafka.plain_producer(max_batch_size=LARGEST),
+                partitions=self.kafka.partitions,
+                step_seconds=20.0,
+                milliseconds=lambda: int(time.time() * 1000),
+                monotonic=time.monotonic,
+                confirm=owned,
+            )
+        return TransactionalProducer(
             lambda: self.kafka.producer("shard", max_batch_size=LARGEST),
             partitions=self.kafka.partitions,
             transaction_seconds=20.0,
@@ -67,28 +88,40 @@ class MemoryStand(Stand):
 
 
 class KafkaStand(Stand):
-    def __init__(self, kafka: Kafka, prefix: str) -> None:
-        super().__init__(prefix)
+    def __init__(self, kafka: Kafka, prefix: str, *, is_transactional: bool) -> None:
+        super().__init__(prefix, is_transactional=is_transactional)
         self.servers = kafka.bootstrap_servers
-        self.config = settings_for(kafka, prefix, topics={"bill": {"max.message.bytes": str(LARGEST)}})
+        config = settings_for(kafka, prefix, topics={"bill": {"max.message.bytes": str(LARGEST)}})
+        delivery: Literal["exactly_once", "at_least_once"] = "exactly_once" if is_transactional else "at_least_once"
+        self.config = msgspec.structs.replace(config, kafka=msgspec.structs.replace(config.kafka, delivery=delivery))
 
     async def prepare(self) -> None:
         self.topics = await prepare_topics(self.config)
 
     def new_producer(self) -> ShardProducer:
-        return shard_producer(self.config, self.topics, Shard(5), milliseconds=lambda: int(time.time() * 1000))
+        return producer_for(
+            self.config,
+            self.topics,
+            Shard(5),
+            milliseconds=lambda: int(time.time() * 1000),
+            monotonic=time.monotonic,
+            confirm=owned,
+        )
 
     def read(self, topic: str, *, in_transaction: bool = False) -> list[Record]:
         return committed(self.servers, topic, in_transaction=in_transaction)
 
 
+EXACTLY, AT_LEAST = "exactly once", "at least once"
+
+
 @pytest.fixture(params=["memory", "kafka"])
-async def stand(request: pytest.FixtureRequest, prefix: str) -> AsyncIterator[Stand]:
+async def stand(request: pytest.FixtureRequest, prefix: str, delivery: str) -> AsyncIterator[Stand]:
     stand: Stand
     if request.param == "memory":
-        stand = MemoryStand(prefix)
+        stand = MemoryStand(prefix, is_transactional=delivery == EXACTLY)
     else:
-        stand = KafkaStand(request.getfixturevalue("kafka"), prefix)
+        stand = KafkaStand(request.getfixturevalue("kafka"), prefix, is_transactional=delivery == EXACTLY)
         await stand.prepare()
     yield stand
     for producer in stand.producers:
@@ -128,16 +161,22 @@ async def publish(
     return conclude
 
 
-async def test_a_block_is_visible_when_publish_has_returned_and_not_before(stand: Stand) -> None:
+both = pytest.mark.parametrize("delivery", [EXACTLY, AT_LEAST])
+with_transactions = pytest.mark.parametrize("delivery", [EXACTLY])
+without_transactions = pytest.mark.parametrize("delivery", [AT_LEAST])
+
+
+@both
+async def test_a_block_is_visible_when_publish_has_returned(stand: Stand) -> None:
     producer = await stand.start()
-    concluded = await publish(stand, producer, [(0, b"a"), (2, b"b"), (0, b"c")])
-    assert concluded.visible == []
+    await publish(stand, producer, [(0, b"a"), (2, b"b"), (0, b"c")])
     records = stand.read(stand.bills)
     assert [(r.partition, r.key, r.value) for r in records] == [(0, b"0", b"a"), (0, b"2", b"c"), (2, b"1", b"b")]
     assert [r.ce_id for r in records] == ["e1/0/0", "e1/0/2", "e1/0/1"]
     assert stand.values(stand.checkpoints) == [b"checkpoint"]
 
 
+@both
 async def test_the_offsets_that_conclude_is_given_are_those_that_consumers_see(stand: Stand) -> None:
     producer = await stand.start()
     seen: dict[bytes | None, tuple[int, Offsets]] = {}
@@ -158,6 +197,7 @@ async def test_the_offsets_that_conclude_is_given_are_those_that_consumers_see(s
         assert offsets.start <= record.offset < offsets.end
 
 
+@both
 async def test_messages_are_sent_in_order_to_the_partition_of_their_key(stand: Stand) -> None:
     producer = await stand.start()
     keys = [b"alpine/Bill", b"alpine/Payment", b"other/Bill"]
@@ -170,7 +210,8 @@ async def test_messages_are_sent_in_order_to_the_partition_of_their_key(stand: S
         assert values == [b"%d" % m for m in range(n, 12, 3)]
 
 
-async def test_a_batch_that_fails_commits_nothing_and_ends_the_producer(stand: Stand) -> None:
+@both
+async def test_behind_a_batch_that_fails_comes_no_checkpoint_and_the_producer_ends(stand: Stand) -> None:
     producer = await stand.start()
     await publish(stand, producer, [(0, b"before")])
     with pytest.raises(ProducerLostError) as caught:
@@ -181,10 +222,45 @@ async def test_a_batch_that_fails_commits_nothing_and_ends_the_producer(stand: S
     await producer.close()
     fresh = await stand.start()
     await publish(stand, fresh, [(0, b"fresh")])
-    assert stand.values(stand.bills) == [b"before", b"fresh"]
+    visible = set(stand.values(stand.bills))
+    assert visible == {b"before", b"fresh"} | (set() if stand.is_transactional else visible & {b"beside"})
     assert stand.values(stand.checkpoints) == [b"checkpoint"] * 2
 
 
+@both
+async def test_after_a_conclusion_that_fails_there_is_no_checkpoint_and_the_producer_ends(stand: Stand) -> None:
+    producer = await stand.start()
+    with pytest.raises(ZeroDivisionError):
+        await publish(stand, producer, [(0, b"open")], Concluding(stand, error=ZeroDivisionError()))
+    with pytest.raises(ProducerLostError):
+        await publish(stand, producer, [(0, b"after")])
+    assert stand.values(stand.checkpoints) == []
+
+
+@without_transactions
+async def test_the_records_are_visible_before_their_checkpoint_is_made(stand: Stand) -> None:
+    producer = await stand.start()
+    concluded = await publish(stand, producer, [(0, b"a"), (2, b"b")])
+    assert concluded.visible == [b"a", b"b"]
+
+
+@without_transactions
+async def test_the_start_of_another_fences_nobody(stand: Stand) -> None:
+    first = await stand.start()
+    second = await stand.start()
+    await publish(stand, second, [(0, b"second")])
+    await publish(stand, first, [(0, b"first")])
+    assert stand.values(stand.bills) == [b"second", b"first"]
+
+
+@with_transactions
+async def test_a_block_is_not_visible_before_it_is_committed(stand: Stand) -> None:
+    producer = await stand.start()
+    concluded = await publish(stand, producer, [(0, b"a"), (2, b"b")])
+    assert concluded.visible == []
+
+
+@with_transactions
 async def test_a_conclusion_that_fails_commits_nothing_and_the_next_start_settles_what_is_open(stand: Stand) -> None:
     producer = await stand.start()
     with pytest.raises(ZeroDivisionError):
@@ -196,6 +272,7 @@ async def test_a_conclusion_that_fails_commits_nothing_and_the_next_start_settle
     assert stand.values(stand.bills) == [b"fresh"]
 
 
+@with_transactions
 async def test_the_start_of_another_fences_and_nothing_of_the_fenced_one_is_visible(stand: Stand) -> None:
     first = await stand.start()
     await publish(stand, first, [(0, b"first")])
@@ -208,6 +285,7 @@ async def test_the_start_of_another_fences_and_nothing_of_the_fenced_one_is_visi
     assert stand.values(stand.bills) == [b"first", b"second", b"still there"]
 
 
+@both
 async def test_after_close_nothing_can_be_published(stand: Stand) -> None:
     producer = await stand.start()
     await producer.close()
@@ -217,6 +295,7 @@ async def test_after_close_nothing_can_be_published(stand: Stand) -> None:
     assert stand.values(stand.bills) == []
 
 
+@both
 async def test_a_publish_that_is_cancelled_ends_the_producer(stand: Stand) -> None:
     producer = await stand.start()
     publishing = asyncio.create_task(publish(stand, producer, [(0, b"cancelled")]))
@@ -232,6 +311,7 @@ async def test_a_publish_that_is_cancelled_ends_the_producer(stand: Stand) -> No
     assert b"after" not in stand.values(stand.bills)
 
 
+@both
 async def test_batches_may_be_filled_while_a_transaction_is_under_way(stand: Stand) -> None:
     producer = await stand.start()
     first, second = filled(producer, [(0, b"a")]), filled(producer, [(0, b"b"), (1, b"c")])

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import html
 import json
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from urllib.parse import parse_qs, quote, quote_plus, unquote, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
@@ -19,6 +18,7 @@ from streamer.sandbox.faults import Action, FaultRule
 from streamer.sandbox.simulator import Simulator
 from streamer.sandbox.simulator_settings import SimulatorSettings
 from tests.brokers import Kafka
+from tests.leaks import WINDOW, forms_of, leaks
 from tests.processes import PATIENCE, Process, started, streamer
 from tests.replica import see
 
@@ -29,53 +29,7 @@ PASSWORD = 'Sasl5Canary2-{"k": 1}' + "0D1F2A3B4C5D6E7F"
 LINK_CANARY = "Link9Canary4" + "QmFzZTY0U2lnbmF0dXJl" + "%2Bx%3D"
 """Of links that no simulator made: those that a redirect leads to."""
 
-WINDOW = 16
-"""A leak of so many letters of a secret in a row, and twice that at most, is found."""
-
 PAGES = ("/", "/livez", "/readyz", "/metrics", "/api/streams")
-
-
-def forms_of(secret: str) -> dict[str, str]:
-    """The ways in which a secret may have been written down."""
-    as_json = json.dumps(secret)[1:-1]
-    forms = {
-        "as it is": secret,
-        "JSON": as_json,
-        "JSON with other letters": json.dumps(secret, ensure_ascii=False)[1:-1],
-        "JSON in JSON": json.dumps(as_json)[1:-1],
-        "repr": repr(secret)[1:-1],
-        "repr of bytes": repr(secret.encode())[2:-1],
-        "in a URL": quote(secret, safe=""),
-        "in a path": quote(secret),
-        "in a form": quote_plus(secret),
-        "in a URL in a URL": quote(quote(secret, safe=""), safe=""),
-        "decoded": unquote(secret),
-        "HTML": html.escape(secret),
-        "hex": secret.encode().hex(),
-    }
-    for before in range(3):
-        # Three ways to fall into step; the signs at both ends belong to the neighbours too.
-        encoded = base64.b64encode(b"\0" * before + secret.encode()).decode().rstrip("=")
-        forms[f"base64, {before} bytes in"] = encoded[4:-4]
-        forms[f"base64 for URLs, {before} bytes in"] = encoded[4:-4].replace("+", "-").replace("/", "_")
-    return forms
-
-
-def leaks(secrets: Iterable[str], places: dict[str, bytes]) -> list[str]:
-    """Where some form of a secret, or a piece of it, can be read; never the secret itself."""
-    pieces: dict[bytes, str] = {}
-    for number, secret in enumerate(secrets):
-        for form, text in forms_of(secret).items():
-            folded = text.lower().encode()
-            for start in range(0, len(folded) - WINDOW + 1, WINDOW // 2):
-                pieces.setdefault(folded[start : start + WINDOW], f"secret {number} {form}")
-    found = set()
-    for place, content in places.items():
-        folded = content.lower()
-        for start in range(len(folded) - WINDOW + 1):
-            if (piece := folded[start : start + WINDOW]) in pieces:
-                found.add(f"{pieces[piece]} in {place}")
-    return sorted(found)
 
 
 @pytest.mark.parametrize("secret", [CLIENT_TOKEN, ACCESS_TOKEN, PASSWORD, LINK_CANARY])

@@ -221,3 +221,7 @@ def test_variables_that_are_not_settings_are_left_alone(tmp_path: Path) -> None:
 )
 def test_a_wrong_variable_is_named(tmp_path: Path, variable: str, value: str, message: str) -> None:
     assert message in refusal(tmp_path, CONNECTION, **{variable: value})
+
+
+def test_delivery_at_least_once_is_accepted(tmp_path: Path) -> None:
+    assert load(tmp_path, f"[kafka]\ndelivery = 'at_least_once'\n{CONNECTION}").kafka.delivery == "at_least_once"

@@ -27,7 +27,6 @@ from tests.unit.config_files import CONNECTION, connection, refusal
         ("[kafka]\nsession_timeout = 10", 'kafka.session_timeout: expected a duration in quotes, such as "30s"'),
         ("[kafka]\nsession_timeout = '2s'", "kafka.session_timeout: expected 3s to 1800s"),
         ("[kafka]\ntransaction_timeout = '2s'", "kafka.transaction_timeout: has to be longer than exports."),
-        ("[kafka]\ndelivery = 'at_least_once'", 'kafka.delivery: "at_least_once" is not supported yet'),
         ("[kafka]\nsasl_username = 'x'", 'kafka.sasl_username: needs security_protocol = "SASL_SSL"'),
         ("[kafka]\nsecurity_protocol = 'SASL_SSL'", "kafka.sasl_mechanism: is missing"),
         ("[kafka]\nsasl_password = 'password-canary'", "kafka.sasl_password: a secret is not written here"),

@@ -15,7 +15,9 @@ from streamer.core.checkpoint import Checkpoint, decode_checkpoint
 from streamer.core.partitioner import partition_of
 from streamer.core.records import UNREADABLE, identify
 from streamer.core.schedule import Cadence
-from streamer.kafka.producer import ShardProducer
+from streamer.kafka.acknowledged import AcknowledgedProducer
+from streamer.kafka.producer import ShardProducer, TransactionalProducer
+from streamer.kafka.sending import Confirm
 from streamer.metrics import Metrics
 from streamer.model import ConnectionName, EntityType, Shard, StreamKey
 from streamer.service.clock import Clock
@@ -54,6 +56,7 @@ class Bench:
         block_bytes: int = 32,
         block_seconds: float = 2.0,
         max_dead_letters: int = 2,
+        is_transactional: bool = True,
     ) -> None:
         self.frozen = 0.0
         """Seconds for which the process has stood still: the clocks went on, the loop did not."""
@@ -79,10 +82,12 @@ class Bench:
         self.is_mortal = False
         """Whether a lost session is the death of the process, with all it had in memory."""
         self.lives = 0
+        self.take_overs = 0
         self.session: Session | None = None
         self._once = once
         self._limits = BlockLimits(block_bytes, block_seconds)
         self._max_dead_letters = max_dead_letters
+        self._is_transactional = is_transactional
         self.stream = self.new_stream()
 
     def new_stream(self) -> Stream:
@@ -131,8 +136,17 @@ class Bench:
             once=self._once,
         )
 
-    def new_producer(self, shard: Shard) -> ShardProducer:
-        return ShardProducer(
+    def new_producer(self, shard: Shard, confirm: Confirm) -> ShardProducer:
+        if not self._is_transactional:
+            return AcknowledgedProducer(
+                self.kafka.plain_producer,
+                partitions=self.kafka.partitions,
+                step_seconds=30.0,
+                milliseconds=self.clock.milliseconds,
+                monotonic=self.clock.monotonic,
+                confirm=confirm,
+            )
+        return TransactionalProducer(
             lambda: self.kafka.producer(f"mews.streamer.{shard}"),
             partitions=self.kafka.partitions,
             transaction_seconds=30.0,
@@ -141,12 +155,13 @@ class Bench:
 
     async def take(self, shard: Shard, *, owner: str = "me") -> Session:
         """A take-over, as the shard makes it."""
+        self.take_overs += 1
         return await take_over(
             shard,
             new_producer=self.new_producer,
             group=self.group,
             checkpoints=MemoryCheckpoints(self.kafka, CHECKPOINTS),
-            owner=owner,
+            owner=owner if self._is_transactional else f"{owner}.{self.take_overs}",
             topics=TOPICS,
             metrics=self.metrics,
             monotonic=self.clock.monotonic,

@@ -100,9 +100,10 @@ class TestGatheringAhead:
     async def test_while_a_block_is_committed_the_next_is_gathered_and_never_more(self) -> None:
         bench = Bench((LINES,), block_bytes=2 * LINE_BYTES)
         bench.host.chunk_size = LINE_BYTES
-        bench.kafka.commit_seconds = 10.0
         served = []
         async with bench.living():
+            await bench.until(lambda: bench.mews.add_calls > 0)
+            bench.kafka.commit_seconds = 10.0
             await bench.until_publishing()
             for _ in range(70):
                 await asyncio.sleep(1)
@@ -186,8 +187,9 @@ class TestStopping:
     async def test_stopping_while_a_commit_is_under_way_waits_for_it(self) -> None:
         bench = Bench((LINES,), block_bytes=2 * LINE_BYTES)
         bench.host.chunk_size = LINE_BYTES
-        bench.kafka.commit_seconds = 5.0
         async with bench.living():
+            await bench.until(lambda: bench.mews.add_calls > 0)
+            bench.kafka.commit_seconds = 5.0
             await bench.until_publishing()
             await asyncio.sleep(1)
         assert blocks_of(bench)[:1] == [2]

@@ -12,7 +12,8 @@ from streamer.core.checkpoint import Checkpoint, Idle, encode_checkpoint
 from streamer.core.lifecycle import Added, Due, Outcome, transition
 from streamer.errors import FencedError, KafkaUnavailableError, NotOwnerError, ProducerLostError
 from streamer.kafka.checkpoints import Entry
-from streamer.kafka.producer import Message, ShardProducer
+from streamer.kafka.producer import Message, ShardProducer, TransactionalProducer
+from streamer.kafka.sending import Confirm
 from streamer.metrics import Metrics
 from streamer.model import ConnectionName, EntityType, ExportId, ExportKind, Shard, StreamKey
 from streamer.service.session import Decision, Session, take_over
@@ -53,10 +54,10 @@ class Steps:
     async def read_to_end(self, shard: Shard) -> None:
         self.note("read")
 
-    def new_producer(self, shard: Shard) -> ShardProducer:
+    def new_producer(self, shard: Shard, confirm: Confirm) -> ShardProducer:
         note = self.note
 
-        class NotingProducer(ShardProducer):
+        class NotingProducer(TransactionalProducer):
             async def start(self) -> None:
                 note("start")
                 await super().start()

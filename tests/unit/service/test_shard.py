@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from itertools import pairwise
 
@@ -11,6 +12,7 @@ import pytest
 from streamer.core.checkpoint import Checkpoint
 from streamer.core.lifecycle import Outcome
 from streamer.errors import KafkaUnavailableError, NotOwnerError, ProducerLostError
+from streamer.kafka.producer import TransactionalProducer
 from streamer.model import Shard, StreamKey
 from streamer.service.session import Session
 from streamer.service.shard import OwnedShard, Sessions
@@ -169,3 +171,48 @@ async def test_a_defect_in_a_stream_ends_the_others_too() -> None:
         await Restarts(Bench()).shard(other, BrokenStream()).run()
     assert caught.group_contains(ZeroDivisionError)
     assert other.session is None or other.session.lost.is_set()
+
+
+async def test_a_shard_that_is_given_up_while_a_producer_closes_ends_at_once_and_the_closing_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    closed = []
+    close = TransactionalProducer.close
+
+    async def slowly(producer: TransactionalProducer) -> None:
+        # As aiokafka does it: a cancellation that comes meanwhile is swallowed.
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(5)
+            await close(producer)
+            closed.append(producer)
+
+    monkeypatch.setattr(TransactionalProducer, "close", slowly)
+    bench = Bench()
+    stream = WaitingStream()
+    restarts = Restarts(bench)
+    working = asyncio.create_task(restarts.shard(stream).run())
+    await asyncio.sleep(1)
+    assert stream.session is not None
+    stream.session.lost.set()
+    await asyncio.sleep(1)
+    working.cancel()
+    await asyncio.wait({working}, timeout=1)
+    assert working.cancelled()
+    await asyncio.sleep(10)
+    assert len(closed) == 1
+    assert len(restarts.times) == 1
+
+
+async def test_a_stream_that_loses_its_cancellation_to_a_failure_is_ended_all_the_same() -> None:
+    class DeafStream(WaitingStream):
+        async def run(self, sessions: Sessions) -> None:
+            try:
+                await super().run(sessions)
+            except asyncio.CancelledError:
+                await asyncio.Event().wait()
+
+    working = asyncio.create_task(Restarts(Bench()).shard(DeafStream()).run())
+    await asyncio.sleep(1)
+    working.cancel()
+    await asyncio.wait({working}, timeout=5)
+    assert working.cancelled()

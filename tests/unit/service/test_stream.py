@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from itertools import pairwise
 
@@ -22,7 +22,7 @@ from streamer.errors import (
     RateLimitedError,
 )
 from streamer.model import Export, ExportFile, ExportId, ExportStatus, Link
-from tests.fakes import Trouble
+from tests.fakes import Record, Trouble
 from tests.unit.cases import cases
 from tests.unit.service.life_bench import BILLS, BLOCKED_LIMIT, CHECKPOINTS, INTERVAL, KEY, SHARD, START, Bench
 
@@ -177,6 +177,21 @@ class TestAdd:
                 bench.frozen += seconds
 
         bench.group.on_proof = freeze
+        await bench.live()
+        assert len(bench.times("requesting")) == 2
+        assert bench.mews.add_calls == 1
+        bench.check_completed("e1")
+
+    async def test_a_process_frozen_before_its_commit_is_answered_writes_a_new_intent_first(self) -> None:
+        bench = Bench()
+        note = bench.kafka.on_commit
+
+        def freeze(records: Sequence[tuple[str, Record]]) -> None:
+            note(records)
+            if len(bench.checkpoints) == 1:
+                bench.frozen += 60
+
+        bench.kafka.on_commit = freeze
         await bench.live()
         assert len(bench.times("requesting")) == 2
         assert bench.mews.add_calls == 1
