@@ -364,7 +364,7 @@ class MemoryMews:
     def listed(self) -> tuple[ExportFile, ...]:
         """The files with fresh links."""
         return tuple(
-            ExportFile(Link(f"https://files.test/{name}?sig={self.fetches}"), len(content))
+            ExportFile(Link(f"https://blobs.test/{name}?sig={self.fetches}"), len(content))
             for name, content in self.files.items()
         )
 

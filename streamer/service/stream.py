@@ -67,7 +67,7 @@ R = TypeVar("R")
 
 INTENT_SECONDS = 5.0
 """``exports/add`` is called at most so long after its intent was committed: HTTP is not fenced, so a replica that was
-frozen in between must not call."""
+frozen in between must not call. Half the session timeout where that is less: within it nobody else can take over."""
 
 LOOK_AGAIN = timedelta(hours=1)
 """A stopped stream tries by itself that often."""
@@ -100,6 +100,7 @@ class StreamSettings(msgspec.Struct, frozen=True):
     """What Mews' message says where an export is running; any other is waited for too, but counted apart."""
     blocked_limit: timedelta
     snapshot_interval: timedelta
+    intent_seconds: float = INTENT_SECONDS
 
 
 class _Asked(msgspec.Struct, frozen=True):
@@ -256,10 +257,13 @@ class Stream:
     async def _add(self, session: Session, checkpoint: Checkpoint, state: Requesting) -> Checkpoint:
         """Call ``exports/add`` straight after its intent, or take the answer of a call made on this very intent."""
         if self._asked is None or self._asked.intent != checkpoint:
-            if self._seconds_left(checkpoint) <= 0:
+            if self._seconds_left(self._intended_at(checkpoint)) <= 0:
                 checkpoint = await self._intend(session, checkpoint, Retried())
+            # An intent serves a single try: where the proof fails somebody else may act on it meanwhile, and when the
+            # shard comes back only a commit tells whether somebody did.
+            intended_at, self._intended = self._intended_at(checkpoint), None
             await session.prove()
-            call = asyncio.create_task(self._call_add(checkpoint), name=f"add {self.key}")
+            call = asyncio.create_task(self._call_add(intended_at), name=f"add {self.key}")
             # Where nobody waits for the answer any more, its error is of no use: asyncio would complain about it.
             call.add_done_callback(lambda call: call.cancelled() or call.exception())
             self._asked = _Asked(checkpoint, call)
@@ -277,21 +281,24 @@ class Stream:
         self._poll_at = self._next_poll()
         return moved
 
-    async def _call_add(self, intent: Checkpoint) -> Export:
+    async def _call_add(self, intended_at: float) -> Export:
         """The call itself; an id that comes back is logged at once, whatever becomes of it."""
-        left = self._seconds_left(intent)
-        self._intended = None
+        left = self._seconds_left(intended_at)
         if left <= 0:
             raise RetriableError("the intent to call exports/add was too old by the time of the call", retry_after=0.0)
         export = await self._exports.add_snapshot(self.key.entity_type, within=left)
         self._log.info("export_accepted", export_id=export.id)
         return export
 
-    def _seconds_left(self, intent: Checkpoint) -> float:
-        """How long ``exports/add`` may still be called on the strength of this intent; 0 where it is none of ours."""
+    def _intended_at(self, intent: Checkpoint) -> float:
+        """When this very intent was committed, on the monotonic clock; before all time where it is none of ours."""
         if self._intended is None or self._intended[0] is not intent:
-            return 0.0
-        return INTENT_SECONDS - (self._clock.monotonic() - self._intended[1])
+            return float("-inf")
+        return self._intended[1]
+
+    def _seconds_left(self, intended_at: float) -> float:
+        """How long ``exports/add`` may still be called on the strength of an intent committed then."""
+        return self._settings.intent_seconds - (self._clock.monotonic() - intended_at)
 
     async def _blocked(
         self, session: Session, checkpoint: Checkpoint, state: Requesting, error: AddRejectedError

@@ -24,7 +24,7 @@ from streamer.model import ConnectionName, StreamKey
 from streamer.service.clock import Clock
 from streamer.service.publishing import ExportPublisher, PublishSettings
 from streamer.service.reading import FileReader
-from streamer.service.stream import Stream, StreamSettings
+from streamer.service.stream import INTENT_SECONDS, Stream, StreamSettings
 
 CLIENT = f"streamer {__version__}"
 """How this program names itself to Mews (guidelines/authentication)."""
@@ -153,4 +153,5 @@ def stream_settings(config: Config, *, once: bool) -> StreamSettings:
         blocked_pattern=re.compile(exports.blocked_pattern),
         blocked_limit=exports.blocked_limit,
         snapshot_interval=exports.snapshot_interval,
+        intent_seconds=min(INTENT_SECONDS, config.kafka.session_timeout.total_seconds() / 2),
     )

@@ -16,7 +16,7 @@ from streamer.sandbox.faults import Action, FaultRule, FaultState, snake
 CLIENT_TOKEN = "Client7Canary0-" + "5E9C01D7AB34F286"
 ACCESS_TOKEN = "Access3Canary1-" + "C66EF7B239D24632943D-EA00F8FD8294692C940F6B5A8F9453D"
 LINK_CANARY = "Link9Canary4" + "QmFzZTY0U2lnbmF0dXJl"
-TOKENS = f"{CLIENT_TOKEN} {ACCESS_TOKEN} https://files.example/1.jsonl?sig={LINK_CANARY}"
+TOKENS = f"{CLIENT_TOKEN} {ACCESS_TOKEN} https://blobs.example/1.jsonl?sig={LINK_CANARY}"
 """Repeated in messages of errors, so that there is something to leak."""
 
 HOLDS = (faults.Hold,)

@@ -35,7 +35,7 @@ class Stand:
 async def stand(request: pytest.FixtureRequest) -> AsyncIterator[Stand]:
     if request.param == "memory":
         memory = MemoryFiles(CONTENT)
-        yield Stand(memory, memory, "https://files.test/e1-0.jsonl?sig=s")
+        yield Stand(memory, memory, "https://blobs.test/e1-0.jsonl?sig=s")
         return
     host = FileHost(CONTENT)
     host.ranges = "kept" if request.param == "http" else "ignored"

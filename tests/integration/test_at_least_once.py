@@ -35,7 +35,7 @@ SIZE = 3_400_000
 
 
 @pytest.fixture(autouse=True)
-def at_least_once(clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def at_least_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The setting for every process that the test starts."""
     monkeypatch.setenv("STREAMER_KAFKA_DELIVERY", "at_least_once")
 

@@ -122,7 +122,7 @@ TROUBLE: dict[EntityType, list[FaultRule]] = {
     EntityType.RESOURCE_BLOCK: [
         FaultRule(
             on="add",
-            action=faults.Status(code=400, message=f"See https://files.example/1.jsonl?sig={LINK_CANARY}&se=2"),
+            action=faults.Status(code=400, message=f"See https://blobs.example/1.jsonl?sig={LINK_CANARY}&se=2"),
         ),
         FaultRule(on="get_all", action=faults.UnknownStatus(status=f"Gone at {TOKENS}")),
     ],

@@ -26,7 +26,7 @@ from tests.unit.cases import cases
 TOKEN = 'E0D439EE522F44368DC78E1BFB03710C-D24FB11DBE31D4621C4817E028D9E1D canary+/"\\é&ü'
 PASSWORD = "canary-short"
 SECRETS = (Secret(TOKEN), Secret(PASSWORD), Secret(PASSWORD + "-and-more"))
-LINK = "https://files.example.com/exports/part-0001.jsonl?sv=2024&sp=r&sig=canary%2Fsignature%3D"
+LINK = "https://blobs.example.com/exports/part-0001.jsonl?sv=2024&sp=r&sig=canary%2Fsignature%3D"
 
 
 class Terminal(io.StringIO):

@@ -15,7 +15,7 @@ from streamer.model import (
 )
 from tests.unit.cases import cases
 
-LINK = "https://files.example.com/exports/part-0001.jsonl?sig=canary/with?more"
+LINK = "https://blobs.example.com/exports/part-0001.jsonl?sig=canary/with?more"
 
 
 @cases(

@@ -11,7 +11,7 @@ from tests.unit.cases import cases
 
 
 def listed(*files: tuple[str, int], signature: str = "s") -> Sequence[ExportFile]:
-    return [ExportFile(Link(f"https://files.test/x/{name}?sig={signature}"), size) for name, size in files]
+    return [ExportFile(Link(f"https://blobs.test/x/{name}?sig={signature}"), size) for name, size in files]
 
 
 FILES = listed(("a.jsonl", 10), ("b.jsonl", 0), ("c.jsonl", 30))

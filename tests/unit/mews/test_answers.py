@@ -10,7 +10,7 @@ from streamer.mews.answers import REASON_CHARACTERS, decode_added, decode_listed
 from streamer.model import Export, ExportFile, ExportStatus, Link
 from tests.unit.cases import cases
 
-FILE = {"Url": "https://files.test/e1-0.jsonl?sig=s", "SizeInBytes": 7}
+FILE = {"Url": "https://blobs.test/e1-0.jsonl?sig=s", "SizeInBytes": 7}
 
 
 def added(**fields: object) -> Export:
@@ -19,14 +19,14 @@ def added(**fields: object) -> Export:
 
 
 def test_an_export_is_read_with_its_files_in_order() -> None:
-    other = {"Url": "https://files.test/e1-1.jsonl?sig=t", "SizeInBytes": 0, "Checksum": "new"}
+    other = {"Url": "https://blobs.test/e1-1.jsonl?sig=t", "SizeInBytes": 0, "Checksum": "new"}
     export = added(Files=[FILE, other], ExpiresUtc="2026-11-29T10:00:00Z", Scope={"EnterpriseIds": None})
     assert export == Export(
         id=export.id,
         status=ExportStatus.SUCCESS,
         files=(
-            ExportFile(Link("https://files.test/e1-0.jsonl?sig=s"), 7),
-            ExportFile(Link("https://files.test/e1-1.jsonl?sig=t"), 0),
+            ExportFile(Link("https://blobs.test/e1-0.jsonl?sig=s"), 7),
+            ExportFile(Link("https://blobs.test/e1-1.jsonl?sig=t"), 0),
         ),
         expires_at=datetime(2026, 11, 29, 10, tzinfo=UTC),
     )
@@ -64,8 +64,8 @@ def test_files_and_an_expiry_are_welcome_while_pending() -> None:
     [
         [{"Url": None, "SizeInBytes": 7}],
         [{"Url": "", "SizeInBytes": 7}],
-        [{"Url": "https://files.test/f"}],
-        [{"Url": "https://files.test/f", "SizeInBytes": -1}],
+        [{"Url": "https://blobs.test/f"}],
+        [{"Url": "https://blobs.test/f", "SizeInBytes": -1}],
         [FILE, {"SizeInBytes": 7}],
         "none",
     ],

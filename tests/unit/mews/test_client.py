@@ -12,7 +12,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from streamer.mews.client import describe
 from tests.unit.cases import cases
 
-URL = yarl.URL("https://files.test/f?sig=secret")
+URL = yarl.URL("https://blobs.test/f?sig=secret")
 KEY = ConnectionKey("files.test", 443, True, True, None, None, None)
 REQUEST = RequestInfo(URL, "GET", CIMultiDictProxy(CIMultiDict()), URL)
 

@@ -33,7 +33,7 @@ def an_export(
     names: str = "file",
 ) -> Export:
     files = tuple(
-        ExportFile(Link(f"https://files.test/{names}-{n}.jsonl?sig={generation}"), size) for n, size in enumerate(sizes)
+        ExportFile(Link(f"https://blobs.test/{names}-{n}.jsonl?sig={generation}"), size) for n, size in enumerate(sizes)
     )
     return Export(ExportId("e1"), status, files)
 

@@ -203,6 +203,8 @@ class TestAdd:
         await bench.live()
         assert bench.mews.add_calls == 1
         assert bench.group.proofs == 5
+        # Each refusal spends the intent: the shard may have been somebody else's meanwhile, who called `add`.
+        assert len(bench.times("requesting")) == 3
         bench.check_completed("e1")
 
     @pytest.mark.parametrize(
@@ -353,7 +355,7 @@ class TestLostExports:
         "change",
         [
             lambda files: files[:-1],
-            lambda files: (*files, ExportFile(Link("https://files.test/more.jsonl?sig=1"), 1)),
+            lambda files: (*files, ExportFile(Link("https://blobs.test/more.jsonl?sig=1"), 1)),
             lambda files: (*files[:-1], ExportFile(files[-1].link, files[-1].size + 1)),
             lambda files: (files[1], files[0], *files[2:]),
         ],
