@@ -69,6 +69,20 @@ class PortTakenError(LocalKafkaError):
     """Between choosing a port and listening on it, somebody else took it."""
 
 
+_STOPPED_SECONDS = 5.0
+"""How long threads may take to notice a SIGSTOP, which on a busy machine is not at once."""
+
+
+def _stands_still(pid: int) -> bool:
+    """Whether the system has stopped every thread of the process; taken for granted where it can't be asked."""
+    states = []
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with contextlib.suppress(OSError):  # a thread that has ended meanwhile
+            # The name before the state is in brackets and may hold anything, brackets too.
+            states.append(stat.read_text().rpartition(")")[2].split()[0])
+    return all(state in "Tt" for state in states)
+
+
 class LocalKafka:
     """One Apache Kafka broker, which is its own controller unless `controllers` says otherwise.
 
@@ -188,8 +202,11 @@ class LocalKafka:
         self.start()
 
     def pause(self) -> None:
-        """Stand still, connections open, as a machine that hangs does."""
+        """Stand still, connections open, as a machine that hangs does. Returns once no thread runs any more."""
         self._signal(signal.SIGSTOP)
+        deadline = time.monotonic() + _STOPPED_SECONDS
+        while not _stands_still(self.pid) and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     def resume(self) -> None:
         self._signal(signal.SIGCONT)

@@ -104,10 +104,12 @@ class Instants:
     @asynccontextmanager
     async def _id_uncommitted(self, strike: Strike) -> AsyncIterator[Caught | None]:
         async with self._held(FaultRule(on="add", action=Hold()), lambda row: row["phase"] == "requesting") as asked:
-            if asked is None:
+            if asked is None or asked.export_id is None:
+                # An answer that a fault has replaced tells of no export.
+                if asked is not None:
+                    asked.let_go()
                 yield None
                 return
-            assert asked.export_id is not None
             export = self._stage.simulator.export(asked.export_id)
             shard = murmur2(self._stage.stream(export.entity_type).encode()) % SHARDS
             api = chosen((Api.ADD_PARTITIONS_TO_TXN, Api.PRODUCE, Api.END_TXN), strike.pick)
