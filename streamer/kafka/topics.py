@@ -18,7 +18,6 @@ from streamer.kafka.connection import CALL_SECONDS, answered_within, client_opti
 
 _DAY = 24 * 60 * 60 * 1000
 _ALREADY_EXISTS = 36
-_UNKNOWN_TOPIC = 3
 _LARGEST_BATCH_BY_DEFAULT = 1_048_588
 _LOOKS, _LOOK_AGAIN_SECONDS = 50, 0.1
 _HEADROOM = 64 * 1024

@@ -200,8 +200,7 @@ class Stream:
                 await self._wait_after(error)
                 # What was committed on the way is in the session; the step's own result is lost with the error.
                 moved = session.checkpoint(self.key) or checkpoint
-            if moved is not checkpoint:
-                checkpoint = moved
+            checkpoint = moved
 
     async def _carry_out(self, session: Session, checkpoint: Checkpoint) -> Checkpoint:
         step: Step = next_step(checkpoint, now=self._clock.now(), cadence=self._settings.cadence)
