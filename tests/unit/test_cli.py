@@ -15,7 +15,7 @@ import pytest
 import structlog
 from click.testing import CliRunner, Result
 
-from streamer.cli import LAZY_COMMANDS, cli
+from streamer.cli import COMMANDS, cli
 from streamer.config import Config
 from streamer.errors import ConfigError, FatalError, KafkaUnavailableError
 from streamer.model import StreamKey
@@ -251,11 +251,12 @@ def test_the_log_level_is_named_before_or_after_the_command(
 
 
 def test_help_names_all_commands_without_loading_them(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, _ in LAZY_COMMANDS.values():
+    places = {name: place for section in COMMANDS.values() for name, place in section.items()}
+    for module, _ in places.values():
         monkeypatch.setitem(sys.modules, module, None)
     result = invoke("--help")
     assert result.exit_code == 0
-    for name in ("run", "once", "check", "simulator", "demo"):
+    for name in places:
         assert f"\n  {name} " in result.output
 
 
@@ -265,6 +266,13 @@ def test_every_command_has_help_with_an_example(invoke: Invoke, command: str) ->
     assert result.exit_code == 0
     assert f"    streamer {command}" in result.output
     assert "--config FILE" in result.output
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_shell_is_taught_to_complete(invoke: Invoke, shell: str) -> None:
+    result = invoke("completion", shell)
+    assert result.exit_code == 0
+    assert "_STREAMER_COMPLETE" in result.stdout
 
 
 def test_commands_of_the_sandbox_are_loaded_when_asked_for(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
