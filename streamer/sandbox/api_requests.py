@@ -11,6 +11,8 @@ from streamer.sandbox.entities import ENTITY_TYPES
 
 LATEST_END = timedelta(minutes=5)
 LONGEST_WINDOW = timedelta(days=180)
+# Profiles belong to a chain, everything else to an enterprise: "which one is used depends on EntityType".
+CHAIN_TYPES = frozenset({"Customer", "Company"})
 
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 Ids = Annotated[list[UUID], msgspec.Meta(min_length=1, max_length=1000)]
@@ -93,6 +95,7 @@ def add_request(body: object, now: datetime, *, filters_refused: bool = False) -
         raise ApiError(400, "Invalid EntityType")
     if filters_refused:
         _refuse_filters(request)
+    _check_scope(request.entity_type, request.scope or Scope())
     _check_filters(request.entity_type, request.filters or Filters(), now)
     return request
 
@@ -108,6 +111,13 @@ def _refuse_filters(request: AddRequest) -> None:
         raise ApiError(400, "Invalid Filters.UpdatedUtc")
     if request.filters is not None and request.entity_type != "LedgerEntry":
         raise ApiError(400, "Invalid Filters")
+
+
+def _check_scope(entity_type: str, scope: Scope) -> None:
+    if entity_type in CHAIN_TYPES and scope.enterprise_ids is not None:
+        raise ApiError(400, "Invalid Scope.EnterpriseIds", f"{entity_type} belongs to a chain")
+    if entity_type not in CHAIN_TYPES and scope.chain_ids is not None:
+        raise ApiError(400, "Invalid Scope.ChainIds", f"{entity_type} belongs to an enterprise")
 
 
 def _check_filters(entity_type: str, filters: Filters, now: datetime) -> None:

@@ -22,6 +22,9 @@ def window(start: str, end: str) -> dict[str, Any]:
         {"EntityType": "OrderItem"},
         {"EntityType": "OrderItem", "Scope": None, "Filters": None},
         {"EntityType": "Customer", "Scope": {"ChainIds": [ID]}},
+        {"EntityType": "Customer", "Scope": {"ChainIds": [ID], "EnterpriseIds": None}},
+        {"EntityType": "Bill", "Scope": {"EnterpriseIds": [ID]}},
+        {"EntityType": "LedgerEntry", "Scope": {"EnterpriseIds": [ID]}, "Filters": POSTING},
         {"EntityType": "Customer", "LanguageCode": "en-GB", "CultureCode": "en-GB"},
         {"EntityType": "LedgerEntry", "Filters": POSTING},
         {"EntityType": "Bill", "Filters": window("2026-05-01T11:00:00Z", "2026-05-01T11:55:00Z")},
@@ -45,6 +48,8 @@ def test_what_the_documentation_allows_is_accepted(request_fields: dict[str, Any
         ({"EntityType": "Bill", "Scope": {"Enterprises": []}}, "Scope.Enterprises"),
         ({"EntityType": "Bill", "Scope": {"EnterpriseIds": []}}, "Scope.EnterpriseIds"),
         ({"EntityType": "Bill", "Scope": {"EnterpriseIds": ["x"]}}, "Scope.EnterpriseIds[0]"),
+        ({"EntityType": "Bill", "Scope": {"ChainIds": [ID]}}, "Scope.ChainIds"),
+        ({"EntityType": "Company", "Scope": {"EnterpriseIds": [ID]}}, "Scope.EnterpriseIds"),
         ({"EntityType": "Bill", "Filters": {"CreatedUtc": None}}, "Filters.CreatedUtc"),
         (
             {"EntityType": "Bill", "Filters": {"UpdatedUtc": {"StartUtc": "2026-01-01T00:00:00Z"}}},
