@@ -157,6 +157,12 @@ class ExportsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """How often everything is exported anew."""
     update_interval: timedelta | None = timedelta(minutes=15)
     """How often what was updated since is exported; None, ``"off"`` in the file: snapshots only."""
+    window_overlap: timedelta = timedelta(minutes=10)
+    """How far a window reaches back behind the end of the last one, for rows that appear late."""
+    window_margin: timedelta = timedelta(minutes=1)
+    """How far a window's end stays behind what Mews allows, five minutes before its now, for clocks that disagree."""
+    ledger_lookback: timedelta = timedelta(days=7)
+    """How far ``LedgerEntry`` windows reach back, for entries posted to earlier days; whole days."""
     max_active: Whole = 4
     """How many exports one process downloads at once. Each needs memory for about two blocks."""
     max_line_bytes: Annotated[int, Meta(ge=1, le=500_000_000)] = 1_000_000
@@ -181,6 +187,9 @@ class ExportsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             refuse("blocked_pattern", f"is no regular expression: {error}")
         if self.update_interval is not None and self.update_interval > self.snapshot_interval:
             refuse("update_interval", 'is longer than snapshot_interval; "off" means snapshots only')
+        check_between("window_overlap", self.window_overlap, timedelta(), timedelta(days=30))
+        check_between("window_margin", self.window_margin, timedelta(), timedelta(days=1))
+        check_between("ledger_lookback", self.ledger_lookback, timedelta(days=1), timedelta(days=90))
 
 
 class HttpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

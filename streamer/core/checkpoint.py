@@ -25,12 +25,18 @@ VERSION = 1
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What is asked of Mews. ``cycle`` counts a stream's requests, whatever became of them."""
+    """What is asked of Mews. ``cycle`` counts a stream's requests, whatever became of them.
+
+    ``changes_only`` false: a snapshot publishes every line again, also what the topic says already. ``scope`` is the
+    digest of the enterprises or chains that are asked for, empty for all.
+    """
 
     cycle: int
     kind: ExportKind
     requested_at: datetime
     window: Window | None = None
+    changes_only: bool = True
+    scope: str = ""
 
 
 class FileList(msgspec.Struct, frozen=True):
@@ -149,13 +155,19 @@ State = Active | Stopped
 
 
 class Completed(msgspec.Struct, frozen=True):
-    """What is remembered of the last completed export of a kind."""
+    """What is remembered of the last completed export of a kind; ``scope`` as in its ``Request``.
+
+    ``tombstones_withheld`` entities are gone but have no tombstone, because of ``withheld_why``.
+    """
 
     export_id: ExportId
     requested_at: datetime
     completed_at: datetime
     counts: Counts
     window: Window | None = None
+    scope: str = ""
+    tombstones_withheld: int = 0
+    withheld_why: str = ""
 
 
 class LastError(msgspec.Struct, frozen=True):
@@ -173,6 +185,9 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     ``partitions`` is the number of partitions of the entity topic when the stream first published to it: it stays
     in use, because more partitions would strand old versions of entities in a compacted topic. ``failures`` counts
     exports that came to nothing, in a row.
+
+    ``next_signal`` is the offset of the signals topic from which on this stream has to look, and ``paused`` and
+    ``let_tombstones_through`` are what earlier signals left behind; the latter until a snapshot completes.
     """
 
     v: int = VERSION
@@ -185,6 +200,9 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     snapshot: Completed | None = None
     window: Completed | None = None
     error: LastError | None = None
+    paused: bool = False
+    next_signal: int = 0
+    let_tombstones_through: bool = False
     unknown: Mapping[str, Any] = {}
     """Fields of this record that a newer version wrote: kept as they are. Not a field of the JSON itself."""
     unknown_state: Mapping[str, Any] = {}

@@ -47,10 +47,12 @@ class LifecycleError(StreamerError):
 
 
 class Due(msgspec.Struct, frozen=True):
-    """It is time for an export."""
+    """It is time for an export; the fields as in ``Request``."""
 
     kind: ExportKind
     window: Window | None = None
+    changes_only: bool = True
+    scope: str = ""
 
 
 class Retried(msgspec.Struct, frozen=True):
@@ -150,7 +152,14 @@ def _from_idle(checkpoint: Checkpoint, state: Idle, event: Input, *, now: dateti
     match event:
         case Due():
             cycle = checkpoint.cycle + 1
-            request = Request(cycle=cycle, kind=event.kind, requested_at=now, window=event.window)
+            request = Request(
+                cycle=cycle,
+                kind=event.kind,
+                requested_at=now,
+                window=event.window,
+                changes_only=event.changes_only,
+                scope=event.scope,
+            )
             return Outcome(checkpoint.moved_to(Requesting(request=request), cycle=cycle))
         case Refused():
             return Outcome(_stopped(checkpoint, event, state, now=now))
@@ -267,9 +276,12 @@ def _published(
         completed_at=now,
         counts=done.counts,
         window=state.request.window,
+        scope=state.request.scope,
     )
-    remembered = "window" if state.request.kind is ExportKind.WINDOW else "snapshot"
-    ended = checkpoint.moved_to(Idle(), partitions=known_partitions, failures=0, error=None, **{remembered: completed})
+    changes: dict[str, object] = {"window": completed}
+    if state.request.kind is ExportKind.SNAPSHOT:
+        changes = {"snapshot": completed, "let_tombstones_through": False}
+    ended = checkpoint.moved_to(Idle(), partitions=known_partitions, failures=0, error=None, **changes)
     return Outcome(ended, (*events, writer.export_completed(done, topic=event.topic)))
 
 

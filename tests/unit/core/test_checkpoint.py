@@ -48,7 +48,7 @@ numbers = st.integers(0, 2**53)
 words = st.text(max_size=8)
 ids = words.map(ExportId)
 windows = st.builds(Window, moments, moments)
-requests = st.builds(Request, numbers, st.sampled_from(ExportKind), moments, st.none() | windows)
+requests = st.builds(Request, numbers, st.sampled_from(ExportKind), moments, st.none() | windows, st.booleans(), words)
 all_counts = st.builds(Counts, *[numbers] * 7)
 positions = st.builds(Position, numbers, numbers, numbers, words, numbers, st.none() | words)
 digests = st.integers(0, 2**64 - 1).map("{:016x}".format)
@@ -71,7 +71,7 @@ active = (
     )
 )
 states = active | st.builds(Stopped, words, moments, moments, active)
-completed = st.builds(Completed, ids, moments, moments, all_counts, st.none() | windows)
+completed = st.builds(Completed, ids, moments, moments, all_counts, st.none() | windows, words, numbers, words)
 anything = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | words,
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(words, inner, max_size=2),
@@ -89,6 +89,9 @@ checkpoints = st.builds(
     snapshot=st.none() | completed,
     window=st.none() | completed,
     error=st.none() | st.builds(LastError, moments, words),
+    paused=st.booleans(),
+    next_signal=numbers,
+    let_tombstones_through=st.booleans(),
     unknown=newer_fields,
     unknown_state=newer_fields,
 )
@@ -138,6 +141,17 @@ def test_a_field_that_this_version_knows_is_never_shadowed_by_a_kept_one() -> No
 
 def test_fields_that_are_missing_have_their_defaults() -> None:
     assert decode_checkpoint(b'{"v": 1}') == Checkpoint()
+
+
+def test_a_checkpoint_from_before_windows_and_signals_reads_back_with_the_defaults_of_what_came_with_them() -> None:
+    request = {"cycle": 3, "kind": "snapshot", "requested_at": NOW}
+    completed = {"export_id": "e0", "requested_at": NOW, "completed_at": NOW, "counts": {}}
+    old = {"v": 1, "state": {"phase": "requesting", "request": request}, "snapshot": completed}
+    read = decode_checkpoint(msgspec.json.encode(old))
+    assert read.state == Requesting(request=REQUEST)
+    assert (REQUEST.changes_only, REQUEST.scope) == (True, "")
+    assert read.snapshot == Completed(ExportId("e0"), NOW, NOW, Counts(), scope="", tombstones_withheld=0)
+    assert (read.paused, read.next_signal, read.let_tombstones_through) == (False, 0, False)
 
 
 @pytest.mark.parametrize("version", [VERSION + 1, VERSION + 100])
