@@ -36,6 +36,7 @@ COMMANDS = {
         ),
     },
     "Set up": {
+        "contract": ("streamer.commands.contract", "Topics, headers and schemas for consumers, as files."),
         "completion": ("streamer.commands.completion", "What makes the shell complete commands and options."),
     },
 }

@@ -284,11 +284,14 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
 }
 
 
-def load_config(path: Path, *, environ: Mapping[str, str]) -> Config:
-    """The settings in the file, overridden by those in the environment; ``ConfigError`` and nothing else."""
+def load_config(path: Path, *, environ: Mapping[str, str], with_secrets: bool = True) -> Config:
+    """The settings in the file, overridden by those in the environment; ``ConfigError`` and nothing else.
+
+    Without secrets, each of them is the name of its key: for whoever only wants to know what the topics are like.
+    """
     data, origins = with_overrides(read_toml(path), _SECTIONS, environ)
     try:
-        config = Decoder(environ=environ, directory=path.parent).struct(Config, data)
+        config = Decoder(environ=environ, directory=path.parent, with_secrets=with_secrets).struct(Config, data)
         _refuse_unsupported(config)
     except ConfigError as error:
         raise from_variable(error, origins, environ) from None

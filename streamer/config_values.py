@@ -82,8 +82,9 @@ def read_toml(path: Path) -> dict[str, Any]:
 class Decoder:
     """Makes structs of tables. Relative paths start at ``directory``, secrets come from ``environ``."""
 
-    def __init__(self, *, environ: Mapping[str, str], directory: Path) -> None:
+    def __init__(self, *, environ: Mapping[str, str], directory: Path, with_secrets: bool = True) -> None:
         self._environ = environ
+        self._with_secrets = with_secrets
         self._directory = directory
         self._by_type: dict[object, Callable[[Any, str], Any]] = {
             timedelta: _duration,
@@ -149,6 +150,8 @@ class Decoder:
                 path,
                 'a secret is not written here but where it is kept: { env = "NAME" } or { file = "path" }',
             )
+        if not self._with_secrets:
+            return Secret(path)
         ((where, name),) = value.items()
         if not isinstance(name, str) or not name:
             raise ConfigError(f"{path}.{where}", "expected text in quotes")

@@ -1,4 +1,4 @@
-"""The topics: what they are to be like, making the missing ones, and reading back what they are.
+"""The topics on the brokers: making the missing ones, and reading back what they are like.
 
 Existing topics are never altered; where they differ from what is wanted, ``differences`` says so.
 """
@@ -15,21 +15,10 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from streamer.config import CHECKPOINT_SHARDS, Config
 from streamer.errors import FatalError, KafkaUnavailableError
 from streamer.kafka.connection import CALL_SECONDS, answered_within, client_options
+from streamer.topic_specs import LARGEST_BATCH_BY_DEFAULT, TopicSpec, topic_specs
 
-_DAY = 24 * 60 * 60 * 1000
 _ALREADY_EXISTS = 36
-_LARGEST_BATCH_BY_DEFAULT = 1_048_588
 _LOOKS, _LOOK_AGAIN_SECONDS = 50, 0.1
-_HEADROOM = 64 * 1024
-"""Bytes that a record may need beside its line: key, headers, framing."""
-
-
-class TopicSpec(msgspec.Struct, frozen=True):
-    """What a topic is to be like; ``configs`` hold Kafka's own names and values."""
-
-    name: str
-    partitions: int
-    configs: Mapping[str, str]
 
 
 class Topic(msgspec.Struct, frozen=True):
@@ -42,45 +31,7 @@ class Topic(msgspec.Struct, frozen=True):
 
     @property
     def max_message_bytes(self) -> int:
-        return int(self.configs.get("max.message.bytes", _LARGEST_BATCH_BY_DEFAULT))
-
-
-def topic_specs(config: Config) -> tuple[TopicSpec, ...]:
-    """Every topic that the streams of ``config`` write to, with the configs that suit it."""
-    topics, largest = config.topics, str(largest_batch(config.exports.max_line_bytes))
-    compact = {
-        "cleanup.policy": "compact",
-        "max.message.bytes": largest,
-        "min.compaction.lag.ms": str(_DAY),
-        "max.compaction.lag.ms": str(30 * _DAY),
-        "delete.retention.ms": str(7 * _DAY),
-        "segment.ms": str(_DAY),
-    }
-    dead_letters = {"cleanup.policy": "delete", "retention.ms": str(30 * _DAY), "max.message.bytes": largest}
-    checkpoints = {
-        "cleanup.policy": "compact",
-        "segment.bytes": str(16 * 1024 * 1024),
-        "segment.ms": str(60 * 60 * 1000),
-        "min.cleanable.dirty.ratio": "0.1",
-        "delete.retention.ms": str(60 * 60 * 1000),
-    }
-    entity_topics = dict.fromkeys(topics.entity_topic(key) for key in config.streams())
-    wanted = [
-        *((name, topics.partitions, compact) for name in entity_topics),
-        (topics.events, topics.partitions, {"cleanup.policy": "delete", "retention.ms": str(365 * _DAY)}),
-        (topics.dead_letters, topics.partitions, dead_letters),
-        (topics.checkpoints, CHECKPOINT_SHARDS, checkpoints),
-    ]
-    always = {"unclean.leader.election.enable": "false", "message.timestamp.type": "CreateTime"}
-    return tuple(
-        TopicSpec(name, partitions, {**always, **configs, **topics.config.get(name, {})})
-        for name, partitions, configs in wanted
-    )
-
-
-def largest_batch(max_line_bytes: int) -> int:
-    """``max.message.bytes`` with which a line of the longest allowed length still fits."""
-    return max(_LARGEST_BATCH_BY_DEFAULT, max_line_bytes + _HEADROOM)
+        return int(self.configs.get("max.message.bytes", LARGEST_BATCH_BY_DEFAULT))
 
 
 def differences(spec: TopicSpec, topic: Topic) -> list[str]:

@@ -12,10 +12,11 @@ import msgspec
 from streamer.config import Config, ConnectionConfig
 from streamer.errors import AccessRefusedError, FatalError, RetriableError
 from streamer.kafka.rights import prove_idempotence, prove_transactions
-from streamer.kafka.topics import TopicAdmin, differences, topic_specs
+from streamer.kafka.topics import TopicAdmin, differences
 from streamer.model import ExportId
 from streamer.service.clock import Clock
 from streamer.service.streams import Connections
+from streamer.topic_specs import topic_specs
 
 _CLOCK_TOLERANCE = timedelta(seconds=60)
 

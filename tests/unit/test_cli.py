@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Iterator
@@ -304,3 +305,15 @@ def test_the_program_starts_as_a_process_and_loads_neither_sandbox_nor_kafka(dir
 
 def test_the_version_is_told(invoke: Invoke) -> None:
     assert invoke("--version").output.startswith("streamer ")
+
+
+def test_the_contract_needs_no_secret(invoke: Invoke) -> None:
+    told = invoke("contract", "asyncapi", CLIENT_TOKEN=None, ACCESS_TOKEN=None, OTHER_TOKEN=None)
+    assert told.exit_code == 0
+    assert {"mews.reservation", "mews.bill", "mews.exports"} <= json.loads(told.output)["channels"].keys()
+
+
+def test_schemas_are_written_one_file_each(invoke: Invoke, directory: Path) -> None:
+    assert invoke("contract", "schemas", "--out", "made").exit_code == 0
+    assert (directory / "made" / "order-item.schema.json").exists()
+    assert len(list((directory / "made").iterdir())) == 17
