@@ -71,6 +71,15 @@ class AddRequest(Credentials, frozen=True, kw_only=True):
     scope: Scope | None = None
     filters: Filters | None = None
 
+    @property
+    def updated(self) -> Interval | None:
+        return self.filters.updated_utc if self.filters else None
+
+    @property
+    def posting(self) -> Posting | None:
+        ledger = self.filters.ledger_entry_filters if self.filters else None
+        return ledger.posting if ledger else None
+
 
 class GetAllRequest(Credentials, frozen=True, kw_only=True):
     export_ids: Ids

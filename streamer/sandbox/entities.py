@@ -68,11 +68,11 @@ class Page(msgspec.Struct, frozen=True):
 
     def _filled(self, repetition: int, times_of: Callable[[Numbers], Numbers]) -> Bytes:
         entities = np.arange(repetition * PAGE_LINES, (repetition + 1) * PAGE_LINES, dtype=np.int64)
-        values = {ID_SLOT: _ids(entities, self.seed)}
+        values = {ID_SLOT: ids_of(entities, self.seed)}
         if NUMBER_SLOT in self.slots:
-            values[NUMBER_SLOT] = _digits(BIGGEST_NUMBER // 10 + entities % (BIGGEST_NUMBER // 10 * 9))
+            values[NUMBER_SLOT] = digits_of(BIGGEST_NUMBER // 10 + entities % (BIGGEST_NUMBER // 10 * 9))
         if STAMP_SLOT in self.slots:
-            values[STAMP_SLOT] = _stamps(times_of(entities))
+            values[STAMP_SLOT] = stamps_of(times_of(entities))
             values[DATE_SLOT] = values[STAMP_SLOT][:, : len(DATE_SLOT)]
         text = self.text.copy()
         for slot, (positions, lines) in self.slots.items():
@@ -86,7 +86,7 @@ def page(entity_type: str, seed: int, line_bytes: int | None = None) -> Page:
     draw = Draw(f"{seed}/{entity_type}")
     if line_bytes is None:
         # One line in sixteen spells everything beyond ASCII as escapes, as other writers of JSON do.
-        lines = [_render(TEMPLATES[entity_type](draw), escaped=n % 16 == 15) for n in range(PAGE_LINES)]
+        lines = [render(TEMPLATES[entity_type](draw), escaped=n % 16 == 15) for n in range(PAGE_LINES)]
     else:
         lines = [_plain_line(draw, line_bytes) for _ in range(PAGE_LINES)]
     starts = [0]
@@ -97,17 +97,17 @@ def page(entity_type: str, seed: int, line_bytes: int | None = None) -> Page:
     return Page(np.frombuffer(text, dtype=np.uint8), starts, dict(_slots(text, starts)), number)
 
 
-def _render(entity: dict[str, Any], *, escaped: bool = False) -> bytes:
+def render(entity: dict[str, Any], *, escaped: bool = False) -> bytes:
     return json.dumps(entity, ensure_ascii=escaped, separators=(",", ":")).encode()
 
 
 def _plain_line(draw: Draw, length: int) -> bytes:
     entity = {"Id": ID_SLOT, "UpdatedUtc": STAMP_SLOT, "Number": NUMBER_SLOT, "Notes": ""}
-    missing = length - len(_render(entity))
+    missing = length - len(render(entity))
     if missing < 0:
         raise ValueError(f"a line needs at least {length - missing} bytes, not {length}")
     words = "".join(draw.uuid().replace("7", "x") for _ in range(missing // 36 + 1))
-    return _render(entity | {"Notes": words[:missing]})
+    return render(entity | {"Notes": words[:missing]})
 
 
 def _slots(text: bytes, starts: list[int]) -> Iterator[tuple[str, tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]]:
@@ -122,14 +122,14 @@ def _slots(text: bytes, starts: list[int]) -> Iterator[tuple[str, tuple[npt.NDAr
             yield slot, (first[:, None] + np.arange(len(slot), dtype=np.intp), lines)
 
 
-def _ids(entities: Numbers, seed: int) -> Bytes:
+def ids_of(entities: Numbers, seed: int) -> Bytes:
     """UUIDs that cannot repeat: the last twelve digits are a one-to-one mixture of the entity's number."""
     numbers = entities.astype(np.uint64)
     tail = numbers & np.uint64(2**48 - 1)
     for factor in (0x9E3779B97F4B, 0xD1B54A32D193):  # odd, so multiplying loses nothing
         tail = (tail * np.uint64(factor) + np.uint64(seed)) & np.uint64(2**48 - 1)
         tail ^= tail >> np.uint64(25)
-    head = _mixed(numbers + (np.uint64(seed) << np.uint64(20)))
+    head = mixed(numbers + (np.uint64(seed) << np.uint64(20)))
     raw = np.empty((len(entities), 16), dtype=np.uint8)
     raw[:, :8] = head.astype(">u8").view(np.uint8).reshape(-1, 8)
     raw[:, 8:] = tail.astype(">u8").view(np.uint8).reshape(-1, 8)
@@ -141,7 +141,7 @@ def _ids(entities: Numbers, seed: int) -> Bytes:
     return text
 
 
-def _mixed(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+def mixed(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """The finalizer of splitmix64."""
     mixed = numbers * np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ mixed >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
@@ -149,13 +149,13 @@ def _mixed(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     return mixed ^ mixed >> np.uint64(31)
 
 
-def _digits(numbers: Numbers) -> Bytes:
+def digits_of(numbers: Numbers) -> Bytes:
     powers = 10 ** np.arange(len(NUMBER_SLOT) - 1, -1, -1, dtype=np.int64)
     digits: Bytes = (numbers[:, None] // powers % 10 + ord("0")).astype(np.uint8)
     return digits
 
 
-def _stamps(times: Numbers) -> Bytes:
+def stamps_of(times: Numbers) -> Bytes:
     text = np.full((len(times), len(STAMP_SLOT)), ord("Z"), dtype=np.uint8)
     written = np.datetime_as_string(times.astype("datetime64[s]")).astype("S19")
     text[:, :-1] = written.view(np.uint8).reshape(-1, 19)

@@ -10,7 +10,7 @@ entries are never updated; there each `u` is an entry of its own, and a posting 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 import numpy as np
@@ -50,6 +50,47 @@ class GivenFile(msgspec.Struct, frozen=True):
     def read(self, start: int, stop: int) -> Iterator[bytes]:
         for position in range(start, min(stop, self.size), PIECE_BYTES):
             yield self.data[position : min(position + PIECE_BYTES, stop)]
+
+
+class SpoiledFile(msgspec.Struct, frozen=True):
+    """A file in which some bytes of the first line are others. It stays as long as it is."""
+
+    file: ExportFile
+    start: int
+    bytes_there: bytes
+
+    @classmethod
+    def of(cls, file: ExportFile, how: Literal["cut", "no_id", "not_utf8"]) -> ExportFile:
+        """A line cut short is filled up with blanks; one without an `Id` has it under another name."""
+        line = b""
+        for piece in file.read(0, file.size):
+            line += piece.partition(b"\n")[0]
+            if b"\n" in piece:
+                break
+        match how:
+            case "cut":
+                return cls(file, len(line) // 2, b" " * (len(line) - len(line) // 2))
+            case "no_id":
+                return cls(file, line.index(b'"Id"') if b'"Id"' in line else 0, b'"iD"')
+            case "not_utf8":
+                return cls(file, len(line) - 3, b"\xff")
+
+    @property
+    def size(self) -> int:
+        return self.file.size
+
+    @property
+    def lines(self) -> int:
+        return self.file.lines
+
+    def read(self, start: int, stop: int) -> Iterator[bytes]:
+        for piece in self.file.read(start, stop):
+            low, high = max(self.start, start), min(self.start + len(self.bytes_there), start + len(piece))
+            if low < high:
+                there = self.bytes_there[low - self.start : high - self.start]
+                piece = piece[: low - start] + there + piece[high - start :]
+            yield piece
+            start += len(piece)
 
 
 class Rounds(msgspec.Struct, frozen=True):

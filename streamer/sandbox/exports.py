@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from streamer.sandbox.export_files import ExportFile
+from streamer.sandbox.faults import SpoilLine
 
 
 class Status(Enum):
@@ -29,9 +30,12 @@ class Export(msgspec.Struct):
     entity_type: str
     scope: dict[str, Any]
     filters: dict[str, Any] | None
-    requested_at: datetime
+    requested_at: datetime  # by the world's clock
+    since: datetime  # the same by the machine's clock, as all that follows from it
     delays: Delays
-    files: list[ExportFile]
+    files: list[ExportFile] = []
+    moment: datetime | None = None  # in the world's time: the one whose data it holds; None: not looked at them yet
+    spoiled: tuple[SpoilLine, ...] = ()
     decreed: Status | None = None  # what somebody decided over the head of the clock
 
     def __repr__(self) -> str:
@@ -39,7 +43,7 @@ class Export(msgspec.Struct):
 
     @property
     def ready_at(self) -> datetime:
-        return self.requested_at + self.delays.pending + self.delays.processing
+        return self.since + self.delays.pending + self.delays.processing
 
     @property
     def expires_at(self) -> datetime:
@@ -48,7 +52,7 @@ class Export(msgspec.Struct):
     def status(self, now: datetime) -> Status:
         if self.decreed is not None:
             return self.decreed
-        if now < self.requested_at + self.delays.pending:
+        if now < self.since + self.delays.pending:
             return Status.PENDING
         if now < self.ready_at:
             return Status.PROCESSING

@@ -127,6 +127,15 @@ class ExpireExport(Fault, frozen=True):
     at_byte: Natural = 0
 
 
+class SpoilLine(Fault, frozen=True):
+    """A line of the export, the first of a file, is no good: cut short, without an `Id`, or no UTF-8. The files are
+    as long as they would be."""
+
+    on = frozenset({"add"})
+    how: Literal["cut", "no_id", "not_utf8"] = "cut"
+    file_index: Natural = 0
+
+
 # -- downloads ---------------------------------------------------------------------------------------------------------
 
 
@@ -200,7 +209,7 @@ class ChangedEtag(FileFault, frozen=True):
 Action = (
     Hold | Status | NoContent | Lost | Reset | FailExport | ExpireExport
     | ExtraFields | UnknownStatus | UnknownEntityType | EarlyFiles
-    | SizeMismatch | MoreFiles | FewerFiles | ChangedFiles
+    | SpoilLine | SizeMismatch | MoreFiles | FewerFiles | ChangedFiles
     | Cut | Short | Stall | Drip | Redirect | LinkExpired
     | IgnoreRange | WrongContentRange | Gzip | NoEtag | ChangedEtag
 )  # fmt: skip

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +15,10 @@ from streamer.sandbox.exports import Export, Status
 from streamer.sandbox.faults import FaultRule, Faults, FaultState
 from streamer.sandbox.held_requests import Held, HeldRequests
 from streamer.sandbox.links import Links
+from streamer.sandbox.moving_data import MovingData
+from streamer.sandbox.moving_lines import chain_id, enterprise_ids
+from streamer.sandbox.resting_data import RestingData
+from streamer.sandbox.simulated_clock import SimulatedClock
 from streamer.sandbox.simulator_settings import SimulatorSettings
 
 
@@ -27,7 +31,9 @@ class Simulation:
 
     def __init__(self, settings: SimulatorSettings | None = None, *, clock: Callable[[], datetime] = utc_now) -> None:
         self.settings = settings or SimulatorSettings()
-        self.api = ExportApi(self.settings)
+        self.clock = SimulatedClock(clock, start=self.settings.start, speed=self.settings.speed)
+        self._moving = MovingData(self.settings, self.clock.now()) if self.settings.moving else None
+        self.api = ExportApi(self.settings, self._moving or RestingData(self.settings))
         self.links = Links(os.urandom(32))
         self.faults = Faults(self.settings.seed)
         self.held_requests = HeldRequests()
@@ -36,8 +42,6 @@ class Simulation:
         self.file_bytes_sent = 0
         self.url = ""
         self.background: set[asyncio.Task[web.StreamResponse]] = set()
-        self._clock = clock
-        self._offset = timedelta()
 
     def __repr__(self) -> str:
         return f"<Simulation at {self.url or 'rest'}>"
@@ -45,12 +49,36 @@ class Simulation:
     # -- looking -------------------------------------------------------------------------------------------------------
 
     def now(self) -> datetime:
-        return self._clock() + self._offset
+        """The world's time."""
+        return self.clock.now()
+
+    def machine(self) -> datetime:
+        """The time by which exports, links and limits go."""
+        return self.clock.machine()
+
+    @property
+    def moving(self) -> MovingData:
+        """The data that move; `LookupError` if they rest."""
+        if self._moving is None:
+            raise LookupError("the data of this simulator do not move")
+        return self._moving
+
+    def truth(self, entity_type: str, *, token: int = 0, at: datetime | None = None) -> Iterator[bytes]:
+        """The lines of all that an access token, by its position, reaches: what a snapshot that looks at the data now,
+        or did at a moment, holds."""
+        return self.moving.truth(entity_type, self.settings.access_tokens[token], at or self.now())
+
+    def deleted(self, entity_type: str) -> dict[str, datetime]:
+        """When each entity was deleted that is no more, by its id."""
+        return self.moving.deleted(entity_type, self.now())
 
     def state(self) -> dict[str, Any]:
         """What there is and what has been asked for, as the control endpoint tells it."""
+        self.api.look(self.now(), self.machine())
         return {
             "now": as_utc(self.now()),
+            "enterprises": enterprise_ids(self.settings.seed),
+            "chain": chain_id(self.settings.seed),
             "exports": [self._told(export) for export in self.api.exports.values()],
             "requests": dict(self.requests),
             "requests_by_type": {name: dict(counts) for name, counts in self.requests_by_type.items()},
@@ -99,8 +127,22 @@ class Simulation:
         self.export(export_id).decreed = status
 
     def advance(self, seconds: float) -> datetime:
-        self._offset += timedelta(seconds=seconds)
+        """Skips so much of all times."""
+        self.clock.advance(seconds)
         return self.now()
+
+    def set_clock(self, *, now: datetime | None = None, speed: float | None = None) -> datetime:
+        """What time the world has, and how fast it runs; what the machine's time decides goes on as before."""
+        self.clock.set(now=now, speed=speed)
+        return self.now()
+
+    def hold_still(self, still: bool = True) -> None:
+        """Nothing changes in a world that moves from now on, while its clock goes on; or it catches up."""
+        self.moving.still_at = self.now() if still else None
+
+    def set_reach(self, token: int, enterprises: Sequence[int]) -> None:
+        """The enterprises, by number, whose data an access token reaches from now on, in a world that moves."""
+        self.moving.reach[self.settings.access_tokens[token]] = frozenset(enterprises)
 
     def count(self, operation: str, entity_types: Sequence[str]) -> None:
         self.requests[operation] += 1
@@ -109,16 +151,17 @@ class Simulation:
 
     def link(self, file_name: str) -> str:
         lifetime = timedelta(seconds=self.settings.link_seconds)
-        return self.url + self.links.target(file_name, self.now(), lifetime)
+        return self.url + self.links.target(file_name, self.machine(), lifetime)
 
     def _told(self, export: Export) -> dict[str, Any]:
         return {
             "id": export.id,
             "entity_type": export.entity_type,
-            "status": export.status(self.now()).value,
+            "status": export.status(self.machine()).value,
             "scope": export.scope,
             "filters": export.filters,
             "requested_at": export.requested_at,
+            "moment": export.moment,
             "lines": sum(file.lines for file in export.files),
             "files": [
                 {"index": index, "name": export.file_name(index), "size": file.size, "lines": file.lines}

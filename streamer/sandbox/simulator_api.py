@@ -74,7 +74,8 @@ class ApiHandlers:
         self, request: web.Request, on: faults.Operation, body: object, strikes: list[Strike]
     ) -> tuple[web.Response, str | None]:
         """The answer of the API, or of a fault that does without it, and the export that it is about."""
-        simulation, now = self._simulation, self._simulation.now()
+        simulation = self._simulation
+        times = simulation.now(), simulation.machine()
         for strike in strikes:
             if isinstance(strike.action, faults.Status):
                 return status_response(strike.action, simulation), None
@@ -85,7 +86,7 @@ class ApiHandlers:
                 raise ApiError(400, "Invalid Content-Type")
             if body is INVALID:
                 raise ApiError(400, "Invalid JSON")
-            exports = [simulation.api.add(body, now)] if on == "add" else simulation.api.get_all(body, now)
+            exports = [simulation.api.add(body, *times)] if on == "add" else simulation.api.get_all(body, *times)
         except ApiError as exc:
             log.info("request_refused", operation=on, code=exc.code, message=exc.message)
             return error_response(exc), None
@@ -105,6 +106,9 @@ class ApiHandlers:
                 status = Status.FAILED
             case faults.ExpireExport():
                 status = Status.EXPIRED
+            case faults.SpoilLine() as spoil:
+                self._simulation.api.spoil(exports[0].id, spoil)
+                return
             case _:
                 return
         for export in exports:
@@ -112,7 +116,7 @@ class ApiHandlers:
                 self._simulation.set_status(export.id, status)
 
     def _told(self, export: Export, strikes: list[Strike]) -> dict[str, Any]:
-        answer = export_answer(export, self._simulation.now(), self._simulation.link)
+        answer = export_answer(export, self._simulation.now(), self._simulation.machine(), self._simulation.link)
         return shaped(answer, export, strikes, self._simulation.link)
 
 

@@ -3,19 +3,24 @@
 import asyncio
 import contextlib
 import json
+import re
 import signal
 import sys
 from collections.abc import Mapping
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any
 
 import click
+import msgspec
 import structlog
 
 from streamer.sandbox.entities import ENTITY_TYPES
+from streamer.sandbox.moving_lines import ENTERPRISES
 from streamer.sandbox.simulator import Simulator
 from streamer.sandbox.simulator_settings import SimulatorSettings
 
 DEFAULTS = SimulatorSettings()
+SHARE = click.FloatRange(0, 1)
 
 
 def run_simulator(settings: SimulatorSettings) -> None:
@@ -46,6 +51,23 @@ def _counts(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> d
             raise click.BadParameter(f"{value!r} is neither N nor TYPE=N; types: {', '.join(ENTITY_TYPES)}")
         counts[name] = int(count)
     return counts
+
+
+def _moment(_: click.Context, __: click.Parameter, value: str | None) -> datetime | None:
+    try:
+        return None if value is None else msgspec.convert(value, Annotated[datetime, msgspec.Meta(tz=True)])
+    except msgspec.ValidationError as exc:
+        raise click.BadParameter(f"{value!r} is no time as 2026-03-01T00:00:00Z") from exc
+
+
+def _reaches(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[int, tuple[int, ...]]:
+    reach: dict[int, tuple[int, ...]] = {}
+    for value in values:
+        if not re.fullmatch(rf"\d+=[0-{ENTERPRISES - 1}](,[0-{ENTERPRISES - 1}])*", value):
+            raise click.BadParameter(f"{value!r} is not TOKEN=ENTERPRISES, numbers from 0 to {ENTERPRISES - 1}")
+        token, enterprises = value.split("=")
+        reach[int(token)] = tuple(int(number) for number in enterprises.split(","))
+    return reach
 
 
 @click.command(context_settings={"show_default": True})
@@ -84,6 +106,41 @@ def _counts(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> d
 )  # fmt: skip
 @click.option("--updates/--no-updates", default=DEFAULTS.updates, help="Whether entities are updated at all.")
 @click.option(
+    "--moving/--resting", default=DEFAULTS.moving,
+    help="Whether the data move: entities are created, updated, merged and deleted as the clock runs. Slower to "
+    "write, and without --lines and --bytes-per-type.",
+)  # fmt: skip
+@click.option(
+    "--start", metavar="TIME", callback=_moment, show_default="now",
+    help="What the clock shows at first, as 2026-03-01T00:00:00Z, and when the data begin to move.",
+)  # fmt: skip
+@click.option(
+    "--speed", type=click.FloatRange(0), default=DEFAULTS.speed,
+    help="Seconds of the clock in a second, 86400 for a day; 0: it stands still. The times below are seconds of the "
+    "machine all the same.",
+)  # fmt: skip
+@click.option(
+    "--births-a-day", type=click.FloatRange(0), default=DEFAULTS.births_a_day,
+    help="New entities in a day, as a share of all.",
+)  # fmt: skip
+@click.option(
+    "--mortal-share", type=SHARE, default=DEFAULTS.mortal_share,
+    help="Share of the entities that are deleted for good within 40 days; profiles and ledger entries never are.",
+)  # fmt: skip
+@click.option(
+    "--merged-share", type=SHARE, default=DEFAULTS.merged_share,
+    help="Share of the customers and companies that are merged into another some day.",
+)  # fmt: skip
+@click.option(
+    "--late-share", type=SHARE, default=DEFAULTS.late_share,
+    help="Share of the updates that show later than their UpdatedUtc ...",
+)  # fmt: skip
+@click.option("--late-seconds", type=click.IntRange(0), default=DEFAULTS.late_seconds, help="... by so much at most.")
+@click.option(
+    "--reach", metavar="TOKEN=ENTERPRISES", multiple=True, callback=_reaches,
+    help="Enterprises that an access token reaches, all by number: --reach 0=0,1 --reach 1=2. Default: all three.",
+)  # fmt: skip
+@click.option(
     "--pending-seconds",
     type=click.FloatRange(0),
     default=DEFAULTS.pending_seconds,
@@ -112,6 +169,12 @@ def simulator(counts: Mapping[str, int], line_bytes: int | None, **options: Any)
 
     Prints one line of JSON with its URL when it listens, and serves until SIGTERM or SIGINT. Faults, exact
     file contents and the clock are set under URL/_control/, from this machine only.
+
+    With --moving the data live: --speed 86400 --moving makes a day pass in every second. An export holds the
+    state of one moment between its request and its success. Under URL/_control/, GET truth/TYPE tells all that
+    is there now (?at=TIME: was there then, ?token=N: for another token), GET deleted/TYPE who is gone since when,
+    POST clock takes {"advance": seconds}, {"now": time}, {"speed": number} and {"still": true}, which lets the
+    clock go on while the data stand still, and PUT reach/TOKEN takes {"enterprises": [0, 2]}.
     """
     if line_bytes is not None:
         options |= {"lines": "fixed", "line_bytes": line_bytes}

@@ -4,6 +4,9 @@ import contextlib
 import functools
 import ipaddress
 from collections.abc import Awaitable, Callable
+from datetime import datetime
+from itertools import islice
+from typing import Annotated
 
 import msgspec
 from aiohttp import web
@@ -11,9 +14,11 @@ from aiohttp import web
 from streamer.sandbox.entities import ENTITY_TYPES
 from streamer.sandbox.exports import Status
 from streamer.sandbox.faults import rule_from_json
+from streamer.sandbox.moving_lines import ENTERPRISES
 from streamer.sandbox.simulation import Simulation
 from streamer.sandbox.simulator_api import json_response
 
+LINES_AT_ONCE = 500
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -22,7 +27,16 @@ class Release(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Clock(msgspec.Struct, forbid_unknown_fields=True):
-    advance: float
+    """Whatever of it is given is done, in this order."""
+
+    advance: float = 0.0
+    now: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    speed: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    still: bool | None = None  # whether a moving world stands still while its clock goes on
+
+
+class Reach(msgspec.Struct, forbid_unknown_fields=True):
+    enterprises: list[Annotated[int, msgspec.Meta(ge=0, lt=ENTERPRISES)]]
 
 
 class Data(msgspec.Struct, forbid_unknown_fields=True):
@@ -82,9 +96,33 @@ class ControlHandlers:
         self._simulation.clear_data(_entity_type(request))
         return json_response({})
 
-    async def advance(self, request: web.Request) -> web.StreamResponse:
-        clock = msgspec.json.decode(await request.read(), type=Clock)
-        return json_response({"now": self._simulation.advance(clock.advance)})
+    async def set_clock(self, request: web.Request) -> web.StreamResponse:
+        simulation, clock = self._simulation, msgspec.json.decode(await request.read(), type=Clock)
+        simulation.advance(clock.advance)
+        simulation.set_clock(now=clock.now, speed=clock.speed)
+        if clock.still is not None:
+            simulation.hold_still(clock.still)
+        return json_response({"now": simulation.now()})
+
+    async def truth(self, request: web.Request) -> web.StreamResponse:
+        at = request.query.get("at")
+        moment = msgspec.convert(at, Annotated[datetime, msgspec.Meta(tz=True)]) if at else None
+        lines = self._simulation.truth(_entity_type(request), token=int(request.query.get("token", "0")), at=moment)
+        response = web.StreamResponse(headers={"Content-Type": "application/jsonl"})
+        await response.prepare(request)
+        with contextlib.suppress(ConnectionError):  # the client has left
+            while part := b"".join(line + b"\n" for line in islice(lines, LINES_AT_ONCE)):
+                await response.write(part)
+            await response.write_eof()
+        return response
+
+    async def deleted(self, request: web.Request) -> web.StreamResponse:
+        return json_response(self._simulation.deleted(_entity_type(request)))
+
+    async def set_reach(self, request: web.Request) -> web.StreamResponse:
+        reach = msgspec.json.decode(await request.read(), type=Reach)
+        self._simulation.set_reach(int(request.match_info["token"]), reach.enterprises)
+        return json_response({})
 
 
 def control_routes(simulation: Simulation) -> list[web.RouteDef]:
@@ -99,7 +137,10 @@ def control_routes(simulation: Simulation) -> list[web.RouteDef]:
         ("POST", "release", control.release),
         ("PUT", "data/{entity_type}", control.set_data),
         ("DELETE", "data/{entity_type}", control.clear_data),
-        ("POST", "clock", control.advance),
+        ("POST", "clock", control.set_clock),
+        ("GET", "truth/{entity_type}", control.truth),
+        ("GET", "deleted/{entity_type}", control.deleted),
+        ("PUT", r"reach/{token:\d+}", control.set_reach),
     ]
     return [web.route(method, f"/_control/{path}", _guarded(handler)) for method, path, handler in routes]
 
@@ -113,7 +154,7 @@ def _guarded(handler: Handler) -> Handler:
             return json_response({"error": "loopback only"}, status=403)
         try:
             return await handler(request)
-        except (KeyError, IndexError) as exc:
+        except LookupError as exc:
             return json_response({"error": f"not found: {exc}"}, status=404)
         except ValueError as exc:  # msgspec's errors are among them
             return json_response({"error": str(exc)}, status=400)

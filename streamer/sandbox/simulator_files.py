@@ -37,9 +37,10 @@ class FileHandlers:
                 400, "InvalidAuthenticationInfo", "The request carries credentials besides its signature."
             )
         # The target as it came, before anything decodes it.
-        if not simulation.links.accepts(request.raw_path, simulation.now()):
+        if not simulation.links.accepts(request.raw_path, simulation.machine()):
             return link_refused()
-        if export is None or found is None or export.status(simulation.now()) is not Status.SUCCESS or not export.files:
+        is_there = export is not None and export.status(simulation.machine()) is Status.SUCCESS and export.files
+        if export is None or found is None or not is_there:
             return blob_error(404, "BlobNotFound", "The specified blob does not exist.")
         # A file beyond the last is there only because a fault listed it.
         index = int(found[2])

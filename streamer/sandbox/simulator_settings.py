@@ -1,5 +1,6 @@
 """Everything that can be chosen about the simulator."""
 
+from datetime import datetime
 from typing import Literal
 
 import msgspec
@@ -21,7 +22,17 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     cycle_seconds: int = 10 * 86_400  # in this time each entity is updated once; ledger entries: 365 days
     updates: bool = True  # False: nothing is updated after 1 January 2026, so that all snapshots are alike
 
-    pending_seconds: float = 2.0
+    moving: bool = False  # entities are created, updated, merged and deleted as the clock runs
+    births_a_day: float = 0.02  # of the entities; so much of them is new every day
+    mortal_share: float = 0.3  # is deleted for good within 40 days; profiles never are
+    merged_share: float = 0.2  # of customers and companies, which are merged some day
+    late_share: float = 0.05  # of the updates, which show later than their `UpdatedUtc` by up to ...
+    late_seconds: int = 600  # ... so much
+    reach: dict[int, tuple[int, ...]] = {}  # enterprises by position of their access token; default: all of them
+    start: datetime | None = None  # what time the clock has at first, and when the world begins to move; default: now
+    speed: float = 1.0  # seconds of the clock in a second; 0: it stands still
+
+    pending_seconds: float = 2.0  # these, and all below, are seconds of the machine, whatever the clock's speed
     processing_seconds: float = 3.0
     retention_seconds: float = 7 * 86_400.0
     link_seconds: float = 600.0

@@ -332,7 +332,7 @@ def _ask_for_another(on: WatchedSimulator) -> str:
         "Client": "somebody else",
         "EntityType": RESERVATION.value,
     }
-    return on.api.add(body, on.now()).id
+    return on.api.add(body, on.now(), on.machine()).id
 
 
 async def test_somebody_elses_export_blocks_ours_until_it_ends(kafka: Kafka, prefix: str) -> None:

@@ -1,8 +1,16 @@
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 from streamer.sandbox.entities import page
-from streamer.sandbox.export_files import ExportFile, GivenFile, Rounds, generated_files, updates_between
+from streamer.sandbox.export_files import (
+    ExportFile,
+    GivenFile,
+    Rounds,
+    SpoiledFile,
+    generated_files,
+    updates_between,
+)
 from tests.unit.cases import cases
 
 NOW = datetime(2026, 5, 1, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -105,3 +113,21 @@ def test_a_given_file_is_its_bytes(data: bytes, lines: int) -> None:
     file = GivenFile(data)
     assert (file.size, file.lines, b"".join(file.read(0, file.size))) == (len(data), lines, data)
     assert b"".join(file.read(1, file.size)) == data[1:]
+
+
+@cases(
+    ("how", "spoiled"),
+    [
+        ("cut", b'{"Id"     \n{"Id":"b"}\n'),
+        ("no_id", b'{"iD":"a"}\n{"Id":"b"}\n'),
+        ("not_utf8", b'{"Id":"\xff"}\n{"Id":"b"}\n'),
+    ],
+)
+def test_a_spoiled_line_leaves_the_file_as_long_as_it_was(
+    how: Literal["cut", "no_id", "not_utf8"], spoiled: bytes
+) -> None:
+    file = SpoiledFile.of(GivenFile(b'{"Id":"a"}\n{"Id":"b"}\n'), how)
+    for start in range(file.size):
+        for stop in range(start, file.size + 1):
+            assert b"".join(file.read(start, stop)) == spoiled[start:stop]
+    assert (file.size, file.lines) == (len(spoiled), 2)

@@ -14,6 +14,7 @@ def export() -> Export:
         scope={},
         filters=None,
         requested_at=NOW,
+        since=NOW,
         delays=Delays(timedelta(seconds=2), timedelta(seconds=3), timedelta(days=7)),
         files=[],
     )

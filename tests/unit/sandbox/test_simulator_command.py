@@ -1,3 +1,5 @@
+from datetime import UTC, datetime
+
 import pytest
 from click.testing import CliRunner
 
@@ -40,3 +42,24 @@ def test_a_count_of_nothing_known_is_a_usage_error(asked: list[SimulatorSettings
 
 def test_settings_do_not_tell_their_tokens() -> None:
     assert "demo" not in repr(SimulatorSettings())
+
+
+def test_a_world_that_moves_has_a_start_a_speed_and_tokens_that_reach_some_of_it(
+    asked: list[SimulatorSettings],
+) -> None:
+    options = ("--start", "2026-03-01T00:00:00Z", "--speed", "86400", "--reach", "0=0,1", "--reach", "1=2")
+    assert run("--moving", *options) == 0
+    settings = asked[0]
+    assert (settings.moving, settings.speed, settings.reach) == (True, 86_400, {0: (0, 1), 1: (2,)})
+    assert settings.start == datetime(2026, 3, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--start", "yesterday"), ("--start", "2026-03-01"), ("--reach", "0=3"), ("--reach", "1"), ("--speed", "-1")],
+)
+def test_what_is_no_time_and_reaches_nothing_is_a_usage_error(
+    asked: list[SimulatorSettings], options: tuple[str, str]
+) -> None:
+    assert run(*options) == 2
+    assert asked == []
