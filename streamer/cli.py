@@ -27,6 +27,8 @@ COMMANDS = {
     },
     "Look": {
         "check": ("streamer.commands.check", "Whether settings, Kafka, Mews and clock are in order."),
+        "plan": ("streamer.commands.plan", "What run would ask Mews for now, without asking."),
+        "status": ("streamer.commands.status", "All streams: phase, progress, lag, last export, last error."),
     },
     "Try": {
         "demo": ("streamer.sandbox.demo_command", "A real Kafka, the simulator and the daemon here, from nothing."),

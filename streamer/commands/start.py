@@ -39,6 +39,13 @@ def log_level_option(command: F) -> F:
     )(command)
 
 
+def json_option(command: F) -> F:
+    """``--json``, as ``as_json``."""
+    return click.option("--json", "as_json", is_flag=True, help="JSON on stdout instead of words, for programs.")(
+        command
+    )
+
+
 def start(config: Path | None, log_level: str | None, *, default_level: str = "info") -> Config:
     """Settings and logs, with what was said before the command where nothing was said after it."""
     before = click.get_current_context().find_root().params

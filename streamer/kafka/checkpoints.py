@@ -126,6 +126,18 @@ class CheckpointReader:
         async with answered_within(CALL_SECONDS, "reading the checkpoints to their end"), self._moved:
             await self._moved.wait_for(lambda: self._positions.get(shard, -1) >= end)
 
+    async def read_what_is_committed(self) -> None:
+        """Return once all that consumers can see at this moment is in the table, for whoever only looks at it.
+
+        Behind an open transaction more may be committed: whoever is to go on from it needs ``read_to_end``. Raises
+        ``KafkaUnavailableError``.
+        """
+        async with answered_within(CALL_SECONDS, "reading the checkpoints"), self._moved:
+            ends = await self._reader.end_offsets(self._partitions)
+            await self._moved.wait_for(
+                lambda: all(self._positions.get(Shard(p.partition), -1) >= end for p, end in ends.items())
+            )
+
     async def stop(self) -> None:
         """Close both consumers, within 10 s each."""
         for consumer in (self._reader, self._watermarks):

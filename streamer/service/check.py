@@ -1,103 +1,137 @@
-"""``streamer check``: what is in order and what isn't, a line each, with what to do."""
+"""What is in order and what isn't, a finding each, with what to do. Changes nothing and asks for no export."""
 
 from __future__ import annotations
 
+import enum
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 
-import click
 import msgspec
 
-from streamer.config import Config, ConnectionConfig
+from streamer.config import CHECKPOINT_SHARDS, Config, ConnectionConfig
 from streamer.errors import AccessRefusedError, FatalError, RetriableError
+from streamer.kafka.cluster import broker_release, replicas_at_work
 from streamer.kafka.rights import prove_idempotence, prove_transactions
-from streamer.kafka.topics import TopicAdmin, differences
+from streamer.kafka.topics import Topic, TopicAdmin, differences
 from streamer.model import ExportId
 from streamer.service.clock import Clock
 from streamer.service.streams import Connections
-from streamer.topic_specs import topic_specs
+from streamer.topic_specs import TopicSpec, topic_specs
 
 _CLOCK_TOLERANCE = timedelta(seconds=60)
 
 
-class Finding(msgspec.Struct, frozen=True):
-    """One line: what was looked at, what was found, and, where it isn't in order, what to do."""
+class Verdict(enum.StrEnum):
+    """How much a finding matters: ``warn`` keeps the daemon from nothing, ``FAIL`` keeps it from working."""
 
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "FAIL"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What was looked at, what was found, and, where there is anything to be done, what."""
+
+    verdict: Verdict
     what: str
     result: str
     to_do: str = ""
-    ok: bool = True
-
-    def __str__(self) -> str:
-        mark = "ok  " if self.ok else "FAIL"
-        return f"{mark} {self.what}: {self.result}" + (f" -> {self.to_do}" if self.to_do else "")
 
 
-async def run_check(config: Config) -> int:
-    """Print the findings; 0 when nothing keeps the daemon from working, else 1. Asks for no export."""
-    findings = []
-    async for finding in _findings(config):
-        click.echo(str(finding))
-        findings.append(finding)
-    return 0 if all(finding.ok for finding in findings) else 1
-
-
-async def _findings(config: Config) -> AsyncIterator[Finding]:
+async def findings(config: Config) -> AsyncIterator[Finding]:
+    """All of them, as they are found: settings, Kafka, the topics, delivery, the group, Mews, the clock."""
     streams = config.streams()
-    yield Finding("settings", f"{len(config.connections)} connection(s), {len(streams)} streams")
+    yield Finding(Verdict.OK, "settings", f"{len(config.connections)} connection(s), {len(streams)} streams")
     async for finding in _kafka(config):
         yield finding
     clock = Clock()
     async with Connections(clock) as connections:
+        told_of_the_clock = False
         for connection in config.connections:
             async for finding in _mews(connection, connections, clock):
+                # One clock is behind all connections, and one line about it is enough where all is well.
+                if finding.what == "clock" and finding.verdict is Verdict.OK:
+                    if told_of_the_clock:
+                        continue
+                    told_of_the_clock = True
                 yield finding
 
 
 async def _kafka(config: Config) -> AsyncIterator[Finding]:
-    servers = ", ".join(config.kafka.bootstrap_servers)
+    what = f"kafka {', '.join(config.kafka.bootstrap_servers)}"
     try:
         admin = await TopicAdmin.connect(config)
     except RetriableError as error:
-        yield Finding(f"kafka {servers}", str(error), "check kafka.bootstrap_servers and that a broker runs", ok=False)
+        to_do = "check kafka.bootstrap_servers and that a broker runs"
+        yield Finding(Verdict.FAIL, what, str(error), to_do)
         return
     try:
         specs = topic_specs(config)
         topics = await admin.describe(spec.name for spec in specs)
-        yield Finding(f"kafka {servers}", "reachable")
+        release = await broker_release(config)
     except RetriableError as error:
-        yield Finding(f"kafka {servers}", str(error), "check the rights of this user", ok=False)
+        yield Finding(Verdict.FAIL, what, str(error), "check the rights of this user")
         return
     finally:
         await admin.close()
-    for spec in specs:
-        topic = topics.get(spec.name)
-        if topic is None:
-            will = "the daemon will create it" if config.topics.create else "create it, or set topics.create = true"
-            yield Finding(f"topic {spec.name}", "missing", will, ok=config.topics.create)
-        else:
-            differs = differences(spec, topic)
-            to_do = "change the topic if that is not on purpose; streamer never alters topics" if differs else ""
-            yield Finding(f"topic {spec.name}", "; ".join(differs) or "as wanted", to_do)
+    if release:
+        yield Finding(Verdict.OK, what, f"reachable; Apache Kafka {release} or newer")
+    else:
+        yield Finding(Verdict.WARN, what, "reachable; older than Apache Kafka 2.5", "upgrade the brokers")
+    for finding in _topics(config, specs, topics):
+        yield finding
     async for finding in _delivery(config):
         yield finding
+    async for finding in _group(config):
+        yield finding
+
+
+def _topics(config: Config, specs: tuple[TopicSpec, ...], topics: Mapping[str, Topic]) -> list[Finding]:
+    found = []
+    for spec in specs:
+        what, topic = f"topic {spec.name}", topics.get(spec.name)
+        if topic is None and config.topics.create:
+            found.append(Finding(Verdict.OK, what, "missing", "the daemon will create it"))
+        elif topic is None:
+            found.append(Finding(Verdict.FAIL, what, "missing", "create it, or set topics.create = true"))
+        elif spec.name == config.topics.checkpoints and topic.partitions != CHECKPOINT_SHARDS:
+            to_do = f"delete it where nothing was published yet; else make it anew with {CHECKPOINT_SHARDS} partitions"
+            found.append(Finding(Verdict.FAIL, what, "; ".join(differences(spec, topic)), to_do))
+        elif differs := differences(spec, topic):
+            to_do = "change the topic if that is not on purpose; streamer never alters topics"
+            found.append(Finding(Verdict.WARN, what, "; ".join(differs), to_do))
+        else:
+            found.append(Finding(Verdict.OK, what, "as wanted"))
+    return found
 
 
 async def _delivery(config: Config) -> AsyncIterator[Finding]:
     if config.kafka.delivery == "at_least_once":
         try:
             await prove_idempotence(config)
-            yield Finding("delivery", "at least once: the brokers take idempotent producers, transactions are not used")
+            result = "at least once: the brokers take idempotent producers, transactions are not used"
+            yield Finding(Verdict.OK, "delivery", result)
         except (RetriableError, FatalError) as error:
             to_do = "brokers from 2.1 on, and the right to write idempotently"
-            yield Finding("delivery", str(error), to_do, ok=False)
+            yield Finding(Verdict.FAIL, "delivery", str(error), to_do)
         return
     try:
         await prove_transactions(config)
-        yield Finding("transactions", "the brokers take them")
+        yield Finding(Verdict.OK, "transactions", "the brokers take them")
     except (RetriableError, FatalError) as error:
-        yield Finding("transactions", str(error), "brokers from 2.5 on, and rights on the transactional ids", ok=False)
+        to_do = "brokers from 2.5 on, and rights on the transactional ids"
+        yield Finding(Verdict.FAIL, "transactions", str(error), to_do)
+
+
+async def _group(config: Config) -> AsyncIterator[Finding]:
+    what = f"group {config.topics.group}"
+    try:
+        members = await replicas_at_work(config)
+    except RetriableError as error:
+        yield Finding(Verdict.FAIL, what, str(error), "give this user the rights to read and describe the group")
+        return
+    yield Finding(Verdict.OK, what, f"{members} replica(s) at work")
 
 
 async def _mews(connection: ConnectionConfig, connections: Connections, clock: Clock) -> AsyncIterator[Finding]:
@@ -107,15 +141,18 @@ async def _mews(connection: ConnectionConfig, connections: Connections, clock: C
         # An id that nobody has: answers as soon as address and tokens are good, and asks for nothing.
         await api.get_all([ExportId(str(uuid.uuid4()))])
     except AccessRefusedError as error:
-        yield Finding(what, str(error), "check platform_url, tokens, and that exports are enabled for them", ok=False)
-        return
+        to_do = "check platform_url, tokens, and that exports are enabled for them"
+        yield Finding(Verdict.FAIL, what, str(error), to_do)
     except RetriableError as error:
-        yield Finding(what, str(error), "check platform_url and the way to it", ok=False)
-        return
-    yield Finding(what, "reachable, tokens accepted")
+        yield Finding(Verdict.FAIL, what, str(error), "check platform_url and the way to it")
+    else:
+        yield Finding(Verdict.OK, what, "reachable, tokens accepted")
     server_now = api.server_now
     if server_now is not None:
         ahead = clock.now() - server_now
-        in_step = abs(ahead) <= _CLOCK_TOLERANCE
-        to_do = "" if in_step else "set the clock of this machine (windows are cut by Mews' clock, not by this one)"
-        yield Finding("clock", f"{ahead.total_seconds():+.1f} s against {connection.name}", to_do, ok=in_step)
+        result = f"{ahead.total_seconds():+.1f} s against {connection.name}"
+        if abs(ahead) <= _CLOCK_TOLERANCE:
+            yield Finding(Verdict.OK, "clock", result)
+        else:
+            to_do = "set the clock of this machine (windows are cut by Mews' clock, not by this one)"
+            yield Finding(Verdict.FAIL, "clock", result, to_do)

@@ -299,11 +299,12 @@ async def test_check_says_a_line_for_each_thing_and_changes_nothing(
     assert said.stderr == ""
     lines = lines_of(said)
     assert lines["settings"] == "ok 1 connection(s), 2 streams"
-    assert lines[f"kafka {kafka.bootstrap_servers}"] == "ok reachable"
+    assert lines[f"kafka {kafka.bootstrap_servers}"].startswith("ok reachable; Apache Kafka 4.")
     assert lines[f"topic {prefix}.reservation"] == "ok missing -> the daemon will create it"
-    assert "has 1 partitions instead of 2" in lines[f"topic {prefix}.exports"]
+    assert lines[f"topic {prefix}.exports"].startswith("warn has 1 partitions instead of 2; ")
     assert "streamer never alters topics" in lines[f"topic {prefix}.exports"]
     assert lines["transactions"] == "ok the brokers take them"
+    assert lines[f"group {prefix}.streamer"] == "ok 0 replica(s) at work"
     assert lines[f"mews alpine ({mews.url})"] == "ok reachable, tokens accepted"
     assert lines["clock"].startswith("ok ")
     assert mews.requests["add"] == 0

@@ -64,7 +64,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Service], None]:
     """Puts a coroutine function in the place of a command's service."""
 
     def service(name: str, work: Service) -> None:
-        place = {"run": "daemon", "once": "once", "check": "check"}[name]
+        place = {"run": "daemon", "once": "once"}[name]
         module = ModuleType(f"streamer.service.{place}")
         setattr(module, f"run_{'daemon' if name == 'run' else name}", work)
         monkeypatch.setitem(sys.modules, module.__name__, module)
@@ -83,7 +83,7 @@ def sentence(result: Result) -> str:
 # --- mistakes -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["run", "once", "check"])
+@pytest.mark.parametrize("command", ["run", "once", *COMMANDS["Look"]])
 def test_no_settings_file_is_one_sentence_and_2(invoke: Invoke, directory: Path, command: str) -> None:
     (directory / "config.toml").unlink()
     result = invoke(command)
@@ -173,18 +173,17 @@ def test_an_interrupt_is_130_and_no_traceback(invoke: Invoke, service: Callable[
 # --- what is run ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["run", "check"])
 @pytest.mark.parametrize("code", [0, 1])
 def test_the_answer_of_the_work_is_the_exit_code(
-    invoke: Invoke, service: Callable[[str, Service], None], command: str, code: int
+    invoke: Invoke, service: Callable[[str, Service], None], code: int
 ) -> None:
     async def work(config: Config) -> int:
         await asyncio.sleep(0)
         assert [c.name for c in config.connections] == ["alpine", "seaside"]
         return code
 
-    service(command, work)
-    result = invoke(command)
+    service("run", work)
+    result = invoke("run")
     assert (result.exit_code, result.output) == (code, "")
 
 
@@ -261,7 +260,7 @@ def test_help_names_all_commands_without_loading_them(invoke: Invoke, monkeypatc
         assert f"\n  {name} " in result.output
 
 
-@pytest.mark.parametrize("command", ["run", "once", "check"])
+@pytest.mark.parametrize("command", ["run", "once", *COMMANDS["Look"]])
 def test_every_command_has_help_with_an_example(invoke: Invoke, command: str) -> None:
     result = invoke(command, "--help")
     assert result.exit_code == 0
