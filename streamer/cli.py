@@ -29,6 +29,7 @@ COMMANDS = {
         "check": ("streamer.commands.check", "Whether settings, Kafka, Mews and clock are in order."),
         "plan": ("streamer.commands.plan", "What run would ask Mews for now, without asking."),
         "status": ("streamer.commands.status", "All streams: phase, progress, lag, last export, last error."),
+        "verify": ("streamer.commands.verify", "Proves from the topics that every line is there exactly once."),
     },
     "Try": {
         "demo": ("streamer.sandbox.demo_command", "A real Kafka, the simulator and the daemon here, from nothing."),
