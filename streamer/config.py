@@ -22,12 +22,14 @@ from streamer.config_rules import (
     TOPIC_PREFIX,
     check_between,
     check_certificates,
+    check_ids,
     check_login,
     check_placeholders,
     refuse,
     rooted_url,
 )
 from streamer.config_values import Decoder, from_variable, read_toml, suggestion, with_overrides
+from streamer.core.scope import Scope
 from streamer.errors import ConfigError
 from streamer.model import PUBLIC_ENTITY_TYPES, ConnectionName, EntityType, Secret, Shard, StreamKey
 
@@ -215,9 +217,9 @@ class ConnectionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     entity_types: tuple[EntityType, ...] = PUBLIC_ENTITY_TYPES
     """What is exported, each as a stream of its own; all nine of the public list unless told otherwise."""
     enterprise_ids: tuple[str, ...] = ()
-    """Enterprises to export, sent as ``Scope``; empty: all that the token reaches."""
+    """Enterprises to export, sent as ``Scope`` for the types that belong to one; empty: all that the token reaches."""
     chain_ids: tuple[str, ...] = ()
-    """Chains to export, sent as ``Scope``; empty: all that the token reaches."""
+    """Chains to export, sent as ``Scope`` for customers and companies; empty: all that the token reaches."""
 
     def __post_init__(self) -> None:
         if not CONNECTION_NAME.fullmatch(self.name):
@@ -228,6 +230,13 @@ class ConnectionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         for i, entity_type in enumerate(self.entity_types):
             if entity_type in self.entity_types[:i]:
                 refuse(f"entity_types[{i}]", f"{entity_type} is there twice")
+        check_ids("enterprise_ids", self.enterprise_ids)
+        check_ids("chain_ids", self.chain_ids)
+
+    @property
+    def scope(self) -> Scope:
+        """What is asked for of all that the token reaches."""
+        return Scope(enterprise_ids=self.enterprise_ids, chain_ids=self.chain_ids)
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -292,18 +301,6 @@ def load_config(path: Path, *, environ: Mapping[str, str], with_secrets: bool = 
     data, origins = with_overrides(read_toml(path), _SECTIONS, environ)
     try:
         config = Decoder(environ=environ, directory=path.parent, with_secrets=with_secrets).struct(Config, data)
-        _refuse_unsupported(config)
     except ConfigError as error:
         raise from_variable(error, origins, environ) from None
     return config
-
-
-def _refuse_unsupported(config: Config) -> None:
-    """What the settings can say before the program can do it. Better refused than quietly left out."""
-    for i, connection in enumerate(config.connections):
-        for name in ("enterprise_ids", "chain_ids"):
-            if getattr(connection, name):
-                refuse(f"connections[{i}].{name}", "not supported yet; leave it out to export all there is")
-        if EntityType.LEDGER_ENTRY in connection.entity_types:
-            j = connection.entity_types.index(EntityType.LEDGER_ENTRY)
-            refuse(f"connections[{i}].entity_types[{j}]", "LedgerEntry is not supported yet")

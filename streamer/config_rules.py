@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import NoReturn
 from urllib.parse import urlsplit
@@ -12,6 +13,7 @@ from streamer.errors import ConfigError
 
 CONNECTION_NAME = re.compile(r"[a-z0-9-]{1,40}")
 SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):[0-9]{1,5}")
+MEWS_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 TOPIC_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,248}")
 TOPIC_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -44,6 +46,17 @@ def check_certificates(kafka: object, protocol: str) -> None:
     for name in ("ssl_key_file", "ssl_key_password"):
         if getattr(kafka, name) is not None and getattr(kafka, "ssl_cert_file", None) is None:
             refuse(name, "needs ssl_cert_file, the certificate that the key belongs to")
+
+
+def check_ids(path: str, ids: Sequence[str]) -> None:
+    """Ids of Mews, at most as many as a request takes, each once (operations/exports)."""
+    if len(ids) > 1000:
+        refuse(path, "has more than the 1000 that Mews takes")
+    for i, text in enumerate(ids):
+        if not MEWS_ID.fullmatch(text):
+            refuse(f"{path}[{i}]", f'expected an id such as "3fa85f64-5717-4562-b3fc-2c963f66afa6", not "{text}"')
+        if text in ids[:i]:
+            refuse(f"{path}[{i}]", f"{text} is there twice")
 
 
 def check_placeholders(path: str, template: str) -> None:

@@ -51,6 +51,9 @@ class Metrics:
         self.phase = gauge("phase", "1 for the phase that the stream is in, 0 for those it was in.", "phase")
         self.lag = gauge("lag_seconds", "Age of what is published: now minus the end of the newest window.")
         self.blocked = gauge("blocked_seconds", "For how long another export has kept ours waiting; 0: it doesn't.")
+        self.signals = counter("signals", "Signals answered, by outcome: applied, rejected.", "outcome")
+        self.paused = gauge("stream_paused", "1 while a signal has paused the stream.")
+        self.refused = gauge("windows_refused", "1 while Mews refuses filters, so that only snapshots are published.")
         self.stopped = gauge("stream_stopped", "1 while the stream waits for a person to look: raise an alarm.")
 
         self.commit_seconds = Histogram(
@@ -143,9 +146,22 @@ class StreamMetrics:
         """Whether a person must look."""
         self._metrics.stopped.labels(*self._labels).set(stopped)
 
+    def paused(self, paused: bool) -> None:
+        """Whether a signal has paused the stream."""
+        self._metrics.paused.labels(*self._labels).set(paused)
+
+    def refused(self, refused: bool) -> None:
+        """Whether Mews refuses filters, so that there are no windows."""
+        self._metrics.refused.labels(*self._labels).set(refused)
+
+    def signalled(self, *, applied: bool) -> None:
+        """A signal is answered."""
+        self._metrics.signals.labels(*self._labels, "applied" if applied else "rejected").inc()
+
     def left(self) -> None:
         """Another replica has the stream now: this one says nothing of its state any more. Counters stay."""
         self._metrics.phase.remove_by_labels({"connection": self._labels[0], "entity_type": self._labels[1]})
         self._phase = None
-        for gauge in (self._metrics.lag, self._metrics.blocked, self._metrics.stopped):
+        metrics = self._metrics
+        for gauge in (metrics.lag, metrics.blocked, metrics.stopped, metrics.paused, metrics.refused):
             gauge.remove_by_labels({"connection": self._labels[0], "entity_type": self._labels[1]})

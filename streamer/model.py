@@ -155,10 +155,16 @@ class ExportFile(msgspec.Struct, frozen=True):
 
 
 class Export(msgspec.Struct, frozen=True):
-    """What Mews last said of an export. ``raw_status`` keeps the word of an unknown status."""
+    """What Mews last said of an export. ``raw_status`` keeps the word of an unknown status.
+
+    ``entity_type`` and ``window`` are what it is of, as far as Mews says so: ``""`` where it doesn't, ``None`` also
+    for a snapshot, and for a filter that can't be read.
+    """
 
     id: ExportId
     status: ExportStatus
     files: tuple[ExportFile, ...] = ()
     expires_at: datetime | None = None
     raw_status: str = ""
+    entity_type: str = ""
+    window: Window | None = None

@@ -28,7 +28,7 @@ class TopicSpec(msgspec.Struct, frozen=True):
 
 
 def topic_specs(config: Config) -> tuple[TopicSpec, ...]:
-    """Every topic that the streams of ``config`` write to, with the configs that suit it."""
+    """Every topic that the streams of ``config`` write to or hear signals from, with the configs that suit it."""
     topics, largest = config.topics, str(largest_batch(config.exports.max_line_bytes))
     compact = {
         "cleanup.policy": "compact",
@@ -52,6 +52,8 @@ def topic_specs(config: Config) -> tuple[TopicSpec, ...]:
         (topics.events, topics.partitions, {"cleanup.policy": "delete", "retention.ms": str(365 * _DAY)}),
         (topics.dead_letters, topics.partitions, dead_letters),
         (topics.checkpoints, CHECKPOINT_SHARDS, checkpoints),
+        # One partition: a stream keeps its place in it as one number.
+        (topics.signals, 1, {"cleanup.policy": "delete", "retention.ms": str(7 * _DAY)}),
     ]
     always = {"unclean.leader.election.enable": "false", "message.timestamp.type": "CreateTime"}
     return tuple(

@@ -11,6 +11,7 @@ import asyncio
 import enum
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
@@ -26,9 +27,11 @@ from aiokafka.record.memory_records import MemoryRecords
 
 from streamer.core.checkpoint import CheckpointError, decode_checkpoint
 from streamer.core.partitioner import partition_of
+from streamer.core.scope import Scope
 from streamer.errors import RetriableError
 from streamer.kafka.checkpoints import Entry, prevailing
-from streamer.model import EntityType, Export, ExportFile, ExportId, ExportStatus, Link, Shard
+from streamer.mews.api import Accepted
+from streamer.model import EntityType, Export, ExportFile, ExportId, ExportStatus, Link, Shard, Window
 
 
 class Record(NamedTuple):
@@ -332,19 +335,27 @@ class MemoryMews:
         self.answers: list[ExportStatus | Exception | Export | None] = []
         self.hold: asyncio.Event | None = None
         self.added: list[ExportId] = []
+        self.asked: list[tuple[Window | None, Scope]] = []
+        self.now: Callable[[], datetime | None] = lambda: None
+        """What its answers' dates say."""
+        self.server_now: datetime | None = None
         self.add_calls = 0
         self.fetches = 0
         self.on_add: Callable[[], object] = lambda: None
 
-    async def add_snapshot(self, entity_type: EntityType, *, within: float | None = None) -> Export:
+    async def add(
+        self, entity_type: EntityType, *, window: Window | None, scope: Scope, within: float | None = None
+    ) -> Accepted:
         if within is not None and within <= 0:
             raise RetriableError("the request would leave too late")
         self.add_calls += 1
         self.on_add()
         scripted = self.adds.pop(0) if self.adds else None
+        self.asked.append((window, scope))
+        self.server_now = self.now()
         if scripted is None:
             self.added.append(ExportId(f"e{len(self.added) + 1}"))
-        answer = scripted or Export(self.added[-1], ExportStatus.PENDING)
+        answer = scripted or Accepted(Export(self.added[-1], ExportStatus.PENDING), self.server_now)
         if self.hold is not None:
             await self.hold.wait()
         if isinstance(answer, Exception):
@@ -354,6 +365,7 @@ class MemoryMews:
     async def fetch(self, export_id: ExportId) -> Export | None:
         await asyncio.sleep(0)
         self.fetches += 1
+        self.server_now = self.now()
         answer = self.answers.pop(0) if self.answers else ExportStatus.SUCCESS
         if isinstance(answer, Exception):
             raise answer

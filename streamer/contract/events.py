@@ -32,12 +32,15 @@ class PartitionOfExport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExportEvent(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
-    """What every event says. ``export_id`` is null while Mews has given none; ``at`` is when it was written."""
+    """What every event says. ``export_id`` is null while Mews has given none; ``at`` is when it was written.
+
+    Of a signal's answer, which is about no export, ``export_id``, ``kind`` and ``window`` are null.
+    """
 
     connection: str
     entity_type: EntityType
     export_id: str | None
-    kind: ExportKind
+    kind: ExportKind | None
     window: Window | None
     at: At
 
@@ -100,6 +103,23 @@ class ExportExpired(ExportEvent, frozen=True, kw_only=True, tag="export_expired"
     """Mews put the export's files away before they were all published; the next one repeats what was."""
 
 
+class SignalApplied(ExportEvent, frozen=True, kw_only=True, tag="signal_applied"):
+    """What a signal asked for holds from this event on; ``offset`` and ``key`` are those of its record."""
+
+    signal: str
+    offset: Count
+    key: str
+
+
+class SignalRejected(ExportEvent, frozen=True, kw_only=True, tag="signal_rejected"):
+    """A signal made no sense, for ``reason``, and changed nothing; ``signal`` is null where it names none."""
+
+    signal: str | None
+    offset: Count
+    key: str
+    reason: str
+
+
 EVENTS: tuple[type[ExportEvent], ...] = (
     ExportRequested,
     ExportBlocked,
@@ -108,6 +128,8 @@ EVENTS: tuple[type[ExportEvent], ...] = (
     ExportCompleted,
     ExportFailed,
     ExportExpired,
+    SignalApplied,
+    SignalRejected,
 )
 
 
@@ -124,6 +146,7 @@ _COMMON = {
     "window": None,
     "at": "2026-03-01T13:00:01.500000Z",
 }
+_OF_NO_EXPORT = {"export_id": None, "kind": None, "window": None}
 _OWN: dict[type[ExportEvent], dict[str, Any]] = {
     ExportBlocked: {"export_id": None, "reason": "An export of this type is already being processed."},
     ExportReady: {"files": 2, "bytes": 45_120_000},
@@ -144,6 +167,14 @@ _OWN: dict[type[ExportEvent], dict[str, Any]] = {
         "partitions": {
             "0": {"records": 31_997, "tombstones": 0, "start": 4100, "end": 36_102, "digest": "9f1c0a2b3d4e5f60"}
         },
+    },
+    SignalApplied: {**_OF_NO_EXPORT, "signal": "pause", "offset": 17, "key": "alpine-hotels/Reservation"},
+    SignalRejected: {
+        **_OF_NO_EXPORT,
+        "signal": "retry",
+        "offset": 18,
+        "key": "*",
+        "reason": "the stream is not stopped",
     },
     ExportFailed: {"reason": "the export's files are not those that publishing began with"},
 }

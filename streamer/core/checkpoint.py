@@ -12,7 +12,7 @@ else, so a checkpoint that is ``waiting`` without an export's id can't be writte
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Self
 
 import msgspec
@@ -29,6 +29,10 @@ class Request(msgspec.Struct, frozen=True):
 
     ``changes_only`` false: a snapshot publishes every line again, also what the topic says already. ``scope`` is the
     digest of the enterprises or chains that are asked for, empty for all.
+
+    ``covers_to`` and ``partial`` are those of the window's ``Cut``. ``server_time`` is the time at Mews, at most that
+    of the call; None while Mews has not told it. ``wanted`` where a signal asked for it, and ``adopted`` where one
+    named the export's id.
     """
 
     cycle: int
@@ -37,6 +41,11 @@ class Request(msgspec.Struct, frozen=True):
     window: Window | None = None
     changes_only: bool = True
     scope: str = ""
+    covers_to: datetime | None = None
+    partial: bool = False
+    server_time: datetime | None = None
+    wanted: bool = False
+    adopted: bool = False
 
 
 class FileList(msgspec.Struct, frozen=True):
@@ -105,9 +114,10 @@ class PartitionCounts(msgspec.Struct, frozen=True):
 
 
 class Idle(msgspec.Struct, frozen=True, tag_field="phase", tag="idle"):
-    """No export is under way; after a failed one ``not_before`` holds the next back."""
+    """No export is under way; after a failed one, of the kind ``failed``, ``not_before`` holds the next back."""
 
     not_before: datetime | None = None
+    failed: ExportKind | None = None
 
 
 class Requesting(msgspec.Struct, frozen=True, tag_field="phase", tag="requesting"):
@@ -155,7 +165,7 @@ State = Active | Stopped
 
 
 class Completed(msgspec.Struct, frozen=True):
-    """What is remembered of the last completed export of a kind; ``scope`` as in its ``Request``.
+    """What is remembered of the last completed export of a kind; ``scope`` and ``partial`` as in its ``Request``.
 
     ``tombstones_withheld`` entities are gone but have no tombstone, because of ``withheld_why``.
     """
@@ -168,6 +178,7 @@ class Completed(msgspec.Struct, frozen=True):
     scope: str = ""
     tombstones_withheld: int = 0
     withheld_why: str = ""
+    partial: bool = False
 
 
 class LastError(msgspec.Struct, frozen=True):
@@ -175,6 +186,12 @@ class LastError(msgspec.Struct, frozen=True):
 
     at: datetime
     message: str
+
+
+class WantedSnapshot(msgspec.Struct, frozen=True):
+    """A snapshot that a signal has asked for, and that is not completed yet; ``changes_only`` as in ``Request``."""
+
+    changes_only: bool = True
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,8 +203,13 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     in use, because more partitions would strand old versions of entities in a compacted topic. ``failures`` counts
     exports that came to nothing, in a row.
 
-    ``next_signal`` is the offset of the signals topic from which on this stream has to look, and ``paused`` and
-    ``let_tombstones_through`` are what earlier signals left behind; the latter until a snapshot completes.
+    ``covered_to`` is how far the chain of windows has got, by Mews' clock: everything updated before it is published.
+    ``window_span`` limits the next window after ``window_failures`` of them came to nothing in a row.
+    ``filters_refused_at`` is when Mews last refused the filter: windows are not asked for until a day later.
+
+    ``next_signal`` is the offset of the signals topic from which on this stream has to look, and ``paused``,
+    ``let_tombstones_through``, ``wanted_snapshot`` and ``wanted_window`` are what earlier signals left behind: until
+    another signal, until a snapshot completes, and until the wanted export begins.
     """
 
     v: int = VERSION
@@ -200,9 +222,15 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     snapshot: Completed | None = None
     window: Completed | None = None
     error: LastError | None = None
+    covered_to: datetime | None = None
+    window_span: timedelta | None = None
+    window_failures: int = 0
+    filters_refused_at: datetime | None = None
     paused: bool = False
     next_signal: int = 0
     let_tombstones_through: bool = False
+    wanted_snapshot: WantedSnapshot | None = None
+    wanted_window: bool = False
     unknown: Mapping[str, Any] = {}
     """Fields of this record that a newer version wrote: kept as they are. Not a field of the JSON itself."""
     unknown_state: Mapping[str, Any] = {}

@@ -91,3 +91,28 @@ class Writer(msgspec.Struct, frozen=True):
         }
         subject = self.export_id or f"{self.stream}/{self.request.cycle}"
         return Event(name=event, ce_id="/".join(filter(None, (subject, event, part))), body=body)
+
+
+def signal_event(
+    stream: StreamKey, signal: str | None, *, offset: int, key: str, reason: str | None, now: datetime
+) -> Event:
+    """The answer to a signal: ``signal_applied``, or ``signal_rejected`` with its ``reason``.
+
+    ``signal`` is its name, None where it has none that is known; ``offset`` and ``key`` are those of its record. It is
+    about no export, so what tells of one is null.
+    """
+    name = "signal_applied" if reason is None else "signal_rejected"
+    body = {
+        "event": name,
+        "connection": stream.connection,
+        "entity_type": stream.entity_type,
+        "export_id": None,
+        "kind": None,
+        "window": None,
+        "at": now,
+        "signal": signal,
+        "offset": offset,
+        "key": key,
+        **({} if reason is None else {"reason": reason}),
+    }
+    return Event(name=name, ce_id=f"{stream}/signals/{offset}/{name}", body=body)

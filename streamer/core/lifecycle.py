@@ -6,6 +6,8 @@
      ^             │ Retried, Blocked     │ Ended             │ Published
      └─────────────┴──────────────────────┴─Ended─────────────┘
     any of them ──Refused──> stopped ──LookedAt──> what it was before; publishing ──Overflowed──> stopped
+    requesting ──FiltersRefused──> idle, without windows for a day
+    by signals: requesting ──Adopted──> waiting; waiting, publishing ──Abandoned──> idle
 
 Rule 1: everything that changes a state lives here; the loops around it carry out what it says.
 Rule 2: each arrow is one checkpoint, committed together with the events that the arrow returns.
@@ -36,8 +38,10 @@ from streamer.core.checkpoint import (
     State,
     Stopped,
     Waiting,
+    WantedSnapshot,
 )
 from streamer.core.events import Event, Writer
+from streamer.core.windows import Cut, span_after_failure, span_after_success
 from streamer.errors import StreamerError
 from streamer.model import ExportId, ExportKind, StreamKey, Window
 
@@ -53,20 +57,44 @@ class Due(msgspec.Struct, frozen=True):
     window: Window | None = None
     changes_only: bool = True
     scope: str = ""
+    covers_to: datetime | None = None
+    partial: bool = False
+    server_time: datetime | None = None
+    wanted: bool = False
 
 
 class Retried(msgspec.Struct, frozen=True):
-    """``exports/add`` is about to be called once more for the same cycle."""
+    """``exports/add`` is about to be called once more for the same cycle, with what is true now.
+
+    ``cut``: the window anew, with the start it had; None where it stays as it is, or for a snapshot.
+    """
+
+    scope: str = ""
+    cut: Cut | None = None
+    server_time: datetime | None = None
 
 
 class Added(msgspec.Struct, frozen=True):
-    """Mews accepted the request under this id."""
+    """Mews accepted the request under this id; ``server_time`` is at most that of the call, None if unknown."""
+
+    export_id: ExportId
+    server_time: datetime | None = None
+
+
+class Adopted(msgspec.Struct, frozen=True):
+    """A person has told the id of the export that answers this request."""
 
     export_id: ExportId
 
 
 class Blocked(msgspec.Struct, frozen=True):
     """Mews rejected the request, most likely because an export of this type is running; ``reason`` is its message."""
+
+    reason: str
+
+
+class FiltersRefused(msgspec.Struct, frozen=True):
+    """Mews rejected the request because this account may not filter; ``reason`` is its message."""
 
     reason: str
 
@@ -91,6 +119,12 @@ class Ended(msgspec.Struct, frozen=True):
     reason: str
     not_before: datetime
     expired: bool = False
+
+
+class Abandoned(msgspec.Struct, frozen=True):
+    """A person has given the export up: a new one may follow at once."""
+
+    reason: str
 
 
 class Published(msgspec.Struct, frozen=True):
@@ -120,7 +154,21 @@ class LookedAt(msgspec.Struct, frozen=True):
     """A stopped stream tries again where it was."""
 
 
-Input = Due | Retried | Added | Blocked | Refused | Ready | Ended | Published | Overflowed | LookedAt
+Input = (
+    Due
+    | Retried
+    | Added
+    | Adopted
+    | Blocked
+    | FiltersRefused
+    | Refused
+    | Ready
+    | Ended
+    | Abandoned
+    | Published
+    | Overflowed
+    | LookedAt
+)
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -152,18 +200,25 @@ def _from_idle(checkpoint: Checkpoint, state: Idle, event: Input, *, now: dateti
     match event:
         case Due():
             cycle = checkpoint.cycle + 1
-            request = Request(
-                cycle=cycle,
-                kind=event.kind,
-                requested_at=now,
-                window=event.window,
-                changes_only=event.changes_only,
-                scope=event.scope,
-            )
-            return Outcome(checkpoint.moved_to(Requesting(request=request), cycle=cycle))
+            request = Request(cycle=cycle, requested_at=now, **msgspec.structs.asdict(event))
+            # What was wanted is remembered by the request from here on.
+            met = {"wanted_window": False} if event.kind is ExportKind.WINDOW else {"wanted_snapshot": None}
+            return Outcome(checkpoint.moved_to(Requesting(request=request), cycle=cycle, **met))
         case Refused():
             return Outcome(_stopped(checkpoint, event, state, now=now))
-        case Retried() | Added() | Blocked() | Ready() | Ended() | Published() | Overflowed() | LookedAt():
+        case (
+            Retried()
+            | Added()
+            | Adopted()
+            | Blocked()
+            | FiltersRefused()
+            | Ready()
+            | Ended()
+            | Abandoned()
+            | Published()
+            | Overflowed()
+            | LookedAt()
+        ):
             raise _impossible(state, event)
         case _:
             assert_never(event)
@@ -174,12 +229,21 @@ def _from_requesting(
 ) -> Outcome:
     match event:
         case Retried():
-            again = msgspec.structs.replace(state, attempt=state.attempt + 1)
+            again = msgspec.structs.replace(state, request=_anew(state.request, event), attempt=state.attempt + 1)
             return Outcome(checkpoint.moved_to(again))
         case Added():
-            told = Writer(stream, state.request, event.export_id, now).export_requested()
-            waiting = Waiting(request=state.request, export_id=event.export_id)
-            return Outcome(checkpoint.moved_to(waiting, error=None), (told,))
+            request = state.request
+            if request.server_time is None:
+                request = msgspec.structs.replace(request, server_time=event.server_time)
+            accepted = {"filters_refused_at": None} if request.kind is ExportKind.WINDOW else {}
+            return _accepted(stream, checkpoint, request, event.export_id, now=now, **accepted)
+        case Adopted():
+            request = msgspec.structs.replace(state.request, adopted=True)
+            return _accepted(stream, checkpoint, request, event.export_id, now=now)
+        case FiltersRefused():
+            # Not counted as a failure: Mews has done nothing, and a snapshot may follow at once.
+            error = LastError(at=now, message=event.reason)
+            return Outcome(checkpoint.moved_to(Idle(), filters_refused_at=now, error=error))
         case Blocked():
             noted = checkpoint.moved_to(
                 msgspec.structs.replace(state, blocked_since=state.blocked_since or now),
@@ -190,7 +254,7 @@ def _from_requesting(
             return Outcome(noted, () if state.blocked_since else (told,))
         case Refused():
             return Outcome(_stopped(checkpoint, event, state, now=now))
-        case Due() | Ready() | Ended() | Published() | Overflowed() | LookedAt():
+        case Due() | Ready() | Ended() | Abandoned() | Published() | Overflowed() | LookedAt():
             raise _impossible(state, event)
         case _:
             assert_never(event)
@@ -206,16 +270,28 @@ def _from_waiting(stream: StreamKey, checkpoint: Checkpoint, state: Waiting, eve
                 files=event.files,
                 position=event.first,
             )
-            told = Writer(stream, state.request, state.export_id, now)
-            return Outcome(
-                checkpoint.moved_to(publishing, error=None),
-                (told.export_ready(event.files.count, event.files.size),),
+            ready = Writer(stream, state.request, state.export_id, now).export_ready(
+                event.files.count, event.files.size
             )
+            return Outcome(checkpoint.moved_to(publishing, error=None), (ready,))
         case Ended():
             return _ended(stream, checkpoint, state, event, now=now)
+        case Abandoned():
+            failed = Writer(stream, state.request, state.export_id, now).export_failed(event.reason)
+            return Outcome(checkpoint.moved_to(Idle(), error=LastError(at=now, message=event.reason)), (failed,))
         case Refused():
             return Outcome(_stopped(checkpoint, event, state, now=now))
-        case Due() | Retried() | Added() | Blocked() | Published() | Overflowed() | LookedAt():
+        case (
+            Due()
+            | Retried()
+            | Added()
+            | Adopted()
+            | Blocked()
+            | FiltersRefused()
+            | Published()
+            | Overflowed()
+            | LookedAt()
+        ):
             raise _impossible(state, event)
         case _:
             assert_never(event)
@@ -229,13 +305,17 @@ def _from_publishing(
             return _published(stream, checkpoint, state, event, now=now)
         case Ended():
             return _ended(stream, checkpoint, state, event, now=now)
+        case Abandoned():
+            failed = Writer(stream, state.request, state.export_id, now).export_failed(event.reason)
+            return Outcome(checkpoint.moved_to(Idle(), error=LastError(at=now, message=event.reason)), (failed,))
         case Overflowed():
             told = Writer(stream, state.request, state.export_id, now).export_failed(event.reason)
             refused = Refused(reason=event.reason, look_at=event.look_at)
-            return Outcome(_stopped(checkpoint, refused, Idle(), now=now), (told,))
+            stopped = _stopped(checkpoint, refused, Idle(), now=now)
+            return Outcome(msgspec.structs.replace(stopped, **_wanted_again(checkpoint, state.request)), (told,))
         case Refused():
             return Outcome(_stopped(checkpoint, event, state, now=now))
-        case Due() | Retried() | Added() | Blocked() | Ready() | LookedAt():
+        case Due() | Retried() | Added() | Adopted() | Blocked() | FiltersRefused() | Ready() | LookedAt():
             raise _impossible(state, event)
         case _:
             assert_never(event)
@@ -245,10 +325,48 @@ def _from_stopped(checkpoint: Checkpoint, state: Stopped, event: Input) -> Outco
     match event:
         case LookedAt():
             return Outcome(checkpoint.moved_to(state.before))
-        case Due() | Retried() | Added() | Blocked() | Refused() | Ready() | Ended() | Published() | Overflowed():
+        case (
+            Due()
+            | Retried()
+            | Added()
+            | Adopted()
+            | Blocked()
+            | FiltersRefused()
+            | Refused()
+            | Ready()
+            | Ended()
+            | Abandoned()
+            | Published()
+            | Overflowed()
+        ):
             raise _impossible(state, event)
         case _:
             assert_never(event)
+
+
+def _anew(request: Request, again: Retried) -> Request:
+    """The request as it is asked for once more."""
+    changes: dict[str, object] = {"scope": again.scope}
+    # Of a snapshot the earliest time counts: it may be an earlier call that Mews has accepted.
+    if request.server_time is None or request.kind is ExportKind.WINDOW:
+        changes["server_time"] = again.server_time
+    if again.cut is not None:
+        changes |= msgspec.structs.asdict(again.cut)
+    return msgspec.structs.replace(request, **changes)
+
+
+def _accepted(
+    stream: StreamKey,
+    checkpoint: Checkpoint,
+    request: Request,
+    export_id: ExportId,
+    *,
+    now: datetime,
+    **changes: object,
+) -> Outcome:
+    told = Writer(stream, request, export_id, now).export_requested()
+    waiting = Waiting(request=request, export_id=export_id)
+    return Outcome(checkpoint.moved_to(waiting, error=None, **changes), (told,))
 
 
 def _published(
@@ -277,12 +395,29 @@ def _published(
         counts=done.counts,
         window=state.request.window,
         scope=state.request.scope,
+        partial=state.request.partial,
     )
-    changes: dict[str, object] = {"window": completed}
-    if state.request.kind is ExportKind.SNAPSHOT:
-        changes = {"snapshot": completed, "let_tombstones_through": False}
-    ended = checkpoint.moved_to(Idle(), partitions=known_partitions, failures=0, error=None, **changes)
+    known = {"partitions": known_partitions, "failures": 0, "error": None}
+    ended = checkpoint.moved_to(Idle(), **known, **_remembered(checkpoint, state.request, completed))
     return Outcome(ended, (*events, writer.export_completed(done, topic=event.topic)))
+
+
+def _remembered(checkpoint: Checkpoint, request: Request, completed: Completed) -> dict[str, object]:
+    """What a completed export leaves in the checkpoint."""
+    if request.kind is ExportKind.WINDOW:
+        return {
+            "window": completed,
+            "covered_to": request.covers_to or checkpoint.covered_to,
+            "window_span": span_after_success(checkpoint.window_span, partial=request.partial),
+            "window_failures": 0,
+        }
+    # The first snapshot begins the chain of windows; after that only windows move it.
+    begins = checkpoint.covered_to or (checkpoint.snapshot.requested_at if checkpoint.snapshot else None)
+    return {
+        "snapshot": completed,
+        "covered_to": begins or request.server_time or request.requested_at,
+        "let_tombstones_through": False,
+    }
 
 
 def _ended(
@@ -290,12 +425,29 @@ def _ended(
 ) -> Outcome:
     writer = Writer(stream, state.request, state.export_id, now)
     told = writer.export_expired() if event.expired else writer.export_failed(event.reason)
+    request = state.request
+    changes = _wanted_again(checkpoint, request)
+    if request.kind is ExportKind.WINDOW and request.window is not None:
+        failures = checkpoint.window_failures + 1
+        span = span_after_failure(checkpoint.window_span, checkpoint.covered_to, request.window, failures=failures)
+        changes |= {"window_failures": failures, "window_span": span}
     ended = checkpoint.moved_to(
-        Idle(not_before=event.not_before),
+        Idle(not_before=event.not_before, failed=request.kind),
         failures=checkpoint.failures + 1,
         error=LastError(at=now, message=event.reason),
+        **changes,
     )
     return Outcome(ended, (told,))
+
+
+def _wanted_again(checkpoint: Checkpoint, request: Request) -> dict[str, object]:
+    """What a signal has asked for goes on being wanted when its export comes to nothing."""
+    if not request.wanted:
+        return {}
+    if request.kind is ExportKind.WINDOW:
+        return {"wanted_window": True}
+    later = checkpoint.wanted_snapshot or WantedSnapshot()
+    return {"wanted_snapshot": WantedSnapshot(changes_only=request.changes_only and later.changes_only)}
 
 
 def _stopped(

@@ -8,7 +8,18 @@ from typing import assert_never
 import msgspec
 
 from streamer.core.checkpoint import Checkpoint, Stopped
-from streamer.core.schedule import Add, Begin, Cadence, LookAgain, Poll, Publish, Sleep, next_step
+from streamer.core.schedule import (
+    Add,
+    AskTime,
+    AwaitSignal,
+    Begin,
+    Cadence,
+    LookAgain,
+    Poll,
+    Publish,
+    Sleep,
+    next_step,
+)
 from streamer.model import ExportKind, Window
 
 
@@ -23,8 +34,11 @@ class Planned(msgspec.Struct, frozen=True):
 
 
 def planned(checkpoint: Checkpoint, *, now: datetime, cadence: Cadence) -> Planned:
-    """What ``run`` would do with this stream now; where that is nothing, what it waits for, and until when."""
-    step = next_step(checkpoint, now=now, cadence=cadence)
+    """What ``run`` would do with this stream now; where that is nothing, what it waits for, and until when.
+
+    ``now`` stands for Mews' time too, by which windows really end.
+    """
+    step = next_step(checkpoint, now=now, server_now=now, cadence=cadence)
     match step:
         case Begin():
             return Planned("asks Mews for an export", kind=step.due.kind, window=step.due.window)
@@ -39,6 +53,10 @@ def planned(checkpoint: Checkpoint, *, now: datetime, cadence: Cadence) -> Plann
             request = step.state.request
             does = f"goes on publishing file {step.state.position.file + 1} of {step.state.files.count}"
             return Planned(does, kind=request.kind, window=request.window, export_id=step.state.export_id)
+        case AskTime():
+            return Planned("asks Mews for the time")
+        case AwaitSignal():
+            return Planned("is paused until a signal resumes it")
         case LookAgain():
             return Planned("looks again whether it can go on")
         case Sleep():

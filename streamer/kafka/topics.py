@@ -143,11 +143,16 @@ async def _describe_new(admin: TopicAdmin, names: Iterable[str]) -> dict[str, To
 
 
 async def prepare_topics(config: Config) -> dict[str, Topic]:
-    """Every topic of ``config``, by name, made where missing. Raises ``FatalError`` where one can't be had."""
+    """Every topic of ``config``, by name, made where missing. Raises ``FatalError`` where one can't be had.
+
+    Only the signals' may be left out, by whoever makes the topics: streams go on without hearing any, then.
+    """
     admin = await TopicAdmin.connect(config)
     try:
         specs = {spec.name: spec for spec in topic_specs(config)}
         topics = await admin.describe(specs)
+        if not config.topics.create and config.topics.signals not in topics:
+            del specs[config.topics.signals]
         missing = [spec for name, spec in specs.items() if name not in topics]
         if missing and not config.topics.create:
             names = ", ".join(spec.name for spec in missing)
@@ -165,5 +170,11 @@ async def prepare_topics(config: Config) -> dict[str, Topic]:
         raise FatalError(
             f"the topic {config.topics.checkpoints} has {shards} partitions; it must have {CHECKPOINT_SHARDS}, "
             "because a stream's place in it must never change"
+        )
+    signals = topics.get(config.topics.signals)
+    if signals is not None and signals.partitions != 1:
+        raise FatalError(
+            f"the topic {signals.name} has {signals.partitions} partitions; it must have 1, because a stream keeps its "
+            "place in it as one number"
         )
     return topics

@@ -2,7 +2,7 @@
 
 Exports are a restricted beta "subject to change" (operations/exports), and new fields are no breaking change
 for Mews (deprecations-policy). So unknown fields are skipped, missing and null are the same, an unknown
-status is kept as ``ExportStatus.UNKNOWN``, ``EntityType`` is not even looked at, and files or an
+status is kept as ``ExportStatus.UNKNOWN``, ``EntityType`` and ``Filters`` are only told, and files or an
 ``ExpiresUtc`` are welcome in any state. An export whose files can't be read counts as one of unknown status:
 it is waited on, instead of being given up or hiding its neighbours in the same answer.
 """
@@ -10,13 +10,13 @@ it is waited on, instead of being given up or hiding its neighbours in the same 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
 
 import msgspec
 
 from streamer.errors import MewsUnavailableError
 from streamer.logs import Scrubber
-from streamer.model import Export, ExportFile, ExportId, ExportStatus, Link, Secret
+from streamer.model import Export, ExportFile, ExportId, ExportStatus, Link, Secret, Window
 
 REASON_CHARACTERS = 300
 """What of a ``Message`` is kept: enough to see what Mews means, short enough for an event and a log line."""
@@ -37,6 +37,27 @@ class _Export(msgspec.Struct, rename="pascal"):
     status: msgspec.Raw = msgspec.Raw(b"null")
     files: msgspec.Raw = msgspec.Raw(b"null")
     expires_utc: msgspec.Raw = msgspec.Raw(b"null")
+    entity_type: msgspec.Raw = msgspec.Raw(b"null")
+    filters: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Interval(msgspec.Struct, rename="pascal"):
+    start_utc: datetime
+    end_utc: datetime
+
+
+class _Days(msgspec.Struct, rename="pascal"):
+    start: date
+    end: date
+
+
+class _Posting(msgspec.Struct, rename="pascal"):
+    posting: _Days
+
+
+class _Filters(msgspec.Struct, rename="pascal"):
+    updated_utc: _Interval | None = None
+    ledger_entry_filters: _Posting | None = None
 
 
 class _Added(msgspec.Struct, rename="pascal"):
@@ -118,15 +139,39 @@ def _to_export(export: _Export) -> Export:
         files=files or (),
         expires_at=_time(export.expires_utc),
         raw_status=word if status is ExportStatus.UNKNOWN else "",
+        entity_type=_text(export.entity_type),
+        window=_window(export.filters),
     )
 
 
 def _word(raw: msgspec.Raw) -> str:
+    return _one_line(_text(raw)) or "no status"
+
+
+def _text(raw: msgspec.Raw) -> str:
     try:
-        word = msgspec.json.decode(raw, type=str)
+        return msgspec.json.decode(raw, type=str)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        word = ""
-    return _one_line(word) or "no status"
+        return ""
+
+
+def _window(raw: msgspec.Raw) -> Window | None:
+    try:
+        filters = msgspec.json.decode(raw, type=_Filters | None)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    if filters is None:
+        return None
+    if (updated := filters.updated_utc) is not None:
+        return Window(_in_utc(updated.start_utc), _in_utc(updated.end_utc))
+    if (ledger := filters.ledger_entry_filters) is not None:
+        # Both dates are part of it; a window ends before its end.
+        return Window(_midnight(ledger.posting.start), _midnight(ledger.posting.end) + timedelta(days=1))
+    return None
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), tzinfo=UTC)
 
 
 def _files(raw: msgspec.Raw) -> tuple[ExportFile, ...] | None:
@@ -142,8 +187,12 @@ def _files(raw: msgspec.Raw) -> tuple[ExportFile, ...] | None:
 
 def _time(raw: msgspec.Raw) -> datetime | None:
     try:
-        time = msgspec.json.decode(raw, type=datetime)
+        moment = msgspec.json.decode(raw, type=datetime)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
+    return _in_utc(moment)
+
+
+def _in_utc(moment: datetime) -> datetime:
     # All times of the API are UTC (guidelines/serialization), with a Z or without.
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

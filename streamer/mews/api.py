@@ -2,9 +2,9 @@
 
 Three things a newcomer would get wrong. ``exports/add`` is not idempotent and what it accepted can't be
 listed: an error other than ``AddRejectedError``, ``AccessRefusedError`` and ``RateLimitedError`` leaves open
-whether there is an export now. A request for a snapshot carries the four documented fields and no more,
-because accounts without ``Scope`` and ``Filters`` reject the mere names. And no answer is trusted with a
-token: redirects are not followed.
+whether there is an export now. A request for a snapshot of everything carries the four documented fields and
+no more, because accounts without ``Scope`` and ``Filters`` reject the mere names. And no answer is trusted
+with a token: redirects are not followed.
 
 Nothing here retries; that is decided by those who call.
 """
@@ -13,13 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import aiohttp
 import msgspec
 import structlog
 import yarl
 
+from streamer.core.scope import EVERYTHING, Scope
+from streamer.core.windows import whole_days
 from streamer.errors import (
     AccessRefusedError,
     AddRejectedError,
@@ -31,7 +33,7 @@ from streamer.mews.answers import decode_added, decode_listed, decode_reason
 from streamer.mews.client import describe
 from streamer.mews.headers import request_id, retry_after, server_date
 from streamer.mews.limits import RequestLimit
-from streamer.model import ConnectionName, EntityType, Export, ExportId, Secret
+from streamer.model import ConnectionName, EntityType, Export, ExportId, Secret, Window
 
 IDS_PER_CALL = 1000
 """What ``exports/getAll`` takes at most (operations/exports)."""
@@ -45,10 +47,28 @@ _REFUSED = frozenset({401, 403, 404, 410})
 _log = structlog.get_logger()
 
 
+class Accepted(msgspec.Struct, frozen=True):
+    """An export that Mews has accepted.
+
+    ``asked_at`` is the time at Mews when it was asked for, or a little earlier; ``None`` where the answer has no date.
+    """
+
+    export: Export
+    asked_at: datetime | None
+
+
 class _Answer(msgspec.Struct, frozen=True):
     status: int
     body: bytes
     headers: Mapping[str, str]
+    seconds: float
+    """From the question to the end of the answer."""
+
+    @property
+    def asked_at(self) -> datetime | None:
+        """The latest time at Mews that can't be after the question."""
+        date = server_date(self.headers)
+        return date - timedelta(seconds=self.seconds) if date else None
 
     def __str__(self) -> str:
         return f"status {self.status}, Request-Id {request_id(self.headers)}"
@@ -60,6 +80,29 @@ class _Answer(msgspec.Struct, frozen=True):
             yield
         except MewsUnavailableError as error:
             raise MewsUnavailableError(f"{operation}: {error} ({self})") from None
+
+
+def add_fields(entity_type: EntityType, window: Window | None, scope: Scope) -> dict[str, object]:
+    """What ``exports/add`` takes beside the credentials; nothing that isn't needed (operations/exports)."""
+    fields: dict[str, object] = {"EntityType": entity_type.value}
+    mine = scope.of(entity_type)
+    if mine.enterprise_ids:
+        fields["Scope"] = {"EnterpriseIds": mine.enterprise_ids}
+    elif mine.chain_ids:
+        fields["Scope"] = {"ChainIds": mine.chain_ids}
+    if window is None:
+        return fields
+    if entity_type is EntityType.LEDGER_ENTRY:
+        first, last = whole_days(window)
+        fields["Filters"] = {"LedgerEntryFilters": {"Posting": {"Start": first, "End": last}}}
+    else:
+        fields["Filters"] = {"UpdatedUtc": {"StartUtc": _utc(window.start), "EndUtc": _utc(window.end)}}
+    return fields
+
+
+def _utc(moment: datetime) -> str:
+    """As Mews writes a time (guidelines/serialization)."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class MewsApi:
@@ -105,8 +148,15 @@ class MewsApi:
         date, at = self._dated
         return date + timedelta(seconds=self._clock() - at)
 
-    async def add_snapshot(self, entity_type: EntityType, *, within: float | None = None) -> Export:
-        """Ask for an export of everything of this type.
+    async def add(
+        self,
+        entity_type: EntityType,
+        *,
+        window: Window | None = None,
+        scope: Scope = EVERYTHING,
+        within: float | None = None,
+    ) -> Accepted:
+        """Ask for an export of this type: a snapshot, or what was updated in a window (of ``LedgerEntry``: posted).
 
         ``within``: give up without asking if the request can't leave in so many seconds.
 
@@ -115,10 +165,10 @@ class MewsApi:
         ``MewsUnavailableError``, after which there may be one.
         """
         try:
-            answer = await self._call("exports/add", {"EntityType": entity_type.value}, within=within)
+            answer = await self._call("exports/add", add_fields(entity_type, window, scope), within=within)
             if answer.status == 200:
                 with answer.named("exports/add"):
-                    return decode_added(answer.body)
+                    return Accepted(decode_added(answer.body), answer.asked_at)
             reason = decode_reason(answer.body, secrets=[token.reveal() for token in self._tokens])
             if reason is None or not 400 <= answer.status < 500:
                 raise MewsUnavailableError(f"exports/add: no usable answer ({answer})")
@@ -163,20 +213,18 @@ class MewsApi:
     async def _call(self, operation: str, fields: Mapping[str, object], *, within: float | None = None) -> _Answer:
         """The answer, unless its status alone says what it means. Raises as the operations do."""
         await self._limit.admit(within=within)
-        started = self._clock()
         try:
             answer = await self._post(operation, msgspec.json.encode({**self._credentials, **fields}))
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             # Without the cause: aiohttp's own text may hold more than `describe` lets through.
             raise MewsUnavailableError(f"{operation}: {describe(error)}") from None
-        now = self._clock()
         if date := server_date(answer.headers):
-            self._dated = (date, now)
+            self._dated = (date, self._clock())
         self._log.debug(
             "mews_answered",
             operation=operation,
             status=answer.status,
-            seconds=round(now - started, 3),
+            seconds=round(answer.seconds, 3),
             request_id=request_id(answer.headers),
         )
         if answer.status != 429:
@@ -188,6 +236,7 @@ class MewsApi:
     async def _post(self, operation: str, body: bytes) -> _Answer:
         address = self._address.join(yarl.URL(operation))
         headers = {"Content-Type": "application/json"}
+        started = self._clock()
         async with self._session.post(address, data=body, headers=headers, allow_redirects=False) as response:
             pieces = []
             room = LONGEST_ANSWER_BYTES
@@ -196,7 +245,7 @@ class MewsApi:
                 room -= len(piece)
                 if room < 0:
                     raise MewsUnavailableError(f"{operation}: an answer over {LONGEST_ANSWER_BYTES} bytes")
-            return _Answer(response.status, b"".join(pieces), response.headers)
+            return _Answer(response.status, b"".join(pieces), response.headers, self._clock() - started)
 
     def _refusal(self, operation: str, answer: _Answer) -> StreamerError | None:
         status = answer.status

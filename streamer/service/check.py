@@ -93,6 +93,8 @@ def _topics(config: Config, specs: tuple[TopicSpec, ...], topics: Mapping[str, T
         what, topic = f"topic {spec.name}", topics.get(spec.name)
         if topic is None and config.topics.create:
             found.append(Finding(Verdict.OK, what, "missing", "the daemon will create it"))
+        elif topic is None and spec.name == config.topics.signals:
+            found.append(Finding(Verdict.WARN, what, "missing", "create it if `streamer signal` is to be heard"))
         elif topic is None:
             found.append(Finding(Verdict.FAIL, what, "missing", "create it, or set topics.create = true"))
         elif spec.name == config.topics.checkpoints and topic.partitions != CHECKPOINT_SHARDS:

@@ -27,7 +27,7 @@ _WIDTH_OF_A_FILE = 1000
 
 
 async def run_once(config: Config, streams: Sequence[StreamKey]) -> int:
-    """Publish one export of each stream; 0 when all are completed, 1 when a stream was stopped or a signal came.
+    """Publish one export of each stream; 0 when all are completed, 1 where one is stopped or paused, or SIGTERM came.
 
     Raises ``FatalError`` beside a running daemon and where Kafka can't be reached.
     """
@@ -56,7 +56,7 @@ async def run_once(config: Config, streams: Sequence[StreamKey]) -> int:
 
 
 def _is_completed(checkpoint: Checkpoint | None) -> bool:
-    return checkpoint is not None and not isinstance(checkpoint.state, Stopped)
+    return checkpoint is not None and not checkpoint.paused and not isinstance(checkpoint.state, Stopped)
 
 
 def _summary(streams: Sequence[StreamKey], done: dict[StreamKey, Checkpoint | None]) -> Table:
@@ -67,8 +67,10 @@ def _summary(streams: Sequence[StreamKey], done: dict[StreamKey, Checkpoint | No
             table.add_row(str(key), "not finished", "", "", "")
         elif isinstance(checkpoint.state, Stopped):
             table.add_row(str(key), f"stopped: {checkpoint.state.reason}", "", "", "")
-        elif checkpoint.snapshot is not None:
-            counts = checkpoint.snapshot.counts
+        elif checkpoint.paused:
+            table.add_row(str(key), "paused by a signal", "", "", "")
+        elif (completed := checkpoint.snapshot or checkpoint.window) is not None:
+            counts = completed.counts
             table.add_row(str(key), "completed", f"{counts.records:,}", f"{counts.dead_letters:,}", f"{counts.size:,}")
     return table
 

@@ -13,14 +13,14 @@ from streamer.core.checkpoint import Checkpoint
 from streamer.core.plan import Planned, planned
 from streamer.model import StreamKey
 from streamer.service.looking import stream_table
-from streamer.service.streams import stream_settings
+from streamer.service.streams import ask_settings
 
 
 async def plans(
     config: Config, streams: Iterable[StreamKey], *, now: datetime
 ) -> list[tuple[StreamKey, dict[str, Any]]]:
     """Each stream's next step as its fields, see ``Planned``. Raises ``KafkaUnavailableError``."""
-    cadence = stream_settings(config, once=False).cadence
+    connections = {connection.name: connection for connection in config.connections}
     rows = []
     async with stream_table(config) as entries:
         for key in streams:
@@ -28,8 +28,8 @@ async def plans(
             if entry is not None and entry.checkpoint is None:
                 step = Planned(f"leaves the stream alone: {entry.problem}")
             else:
-                step = planned(
-                    entry.checkpoint if entry and entry.checkpoint else Checkpoint(), now=now, cadence=cadence
-                )
+                cadence = ask_settings(config, connections[key.connection], key, once=False).cadence
+                checkpoint = entry.checkpoint if entry and entry.checkpoint else Checkpoint()
+                step = planned(checkpoint, now=now, cadence=cadence)
             rows.append((key, msgspec.structs.asdict(step)))
     return rows

@@ -8,7 +8,7 @@ file is known to be whole.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import TypeVar
 
@@ -50,6 +50,17 @@ class PublishSettings(msgspec.Struct, frozen=True):
     topic_partitions: int
 
 
+class Ends:
+    """What ends publishing early: the daemon stops, the session is lost, or a signal wants the stream elsewhere."""
+
+    def __init__(self, *events: asyncio.Event) -> None:
+        self.events = events
+
+    def any_set(self) -> bool:
+        """Whether it is to end now."""
+        return any(event.is_set() for event in self.events)
+
+
 class ExportPublisher:
     """Publishes the exports of one stream. ``slots`` bounds how many exports this process downloads at once."""
 
@@ -73,27 +84,34 @@ class ExportPublisher:
         self._metrics = metrics
 
     async def publish(
-        self, session: Session, checkpoint: Checkpoint, moved: Callable[[Checkpoint], Checkpoint]
+        self,
+        session: Session,
+        checkpoint: Checkpoint,
+        follow: Callable[[Checkpoint], Awaitable[Checkpoint]],
+        away: asyncio.Event,
     ) -> Checkpoint:
-        """Publish from the checkpoint to the export's end, or until the daemon is to stop; the checkpoint reached.
+        """Publish from the checkpoint to the export's end, or until it is to end early; the checkpoint reached.
 
-        ``moved`` is told of each checkpoint committed. Raises ``ProducerLostError``, ``ExportLostError``,
+        ``follow`` is told of each checkpoint committed, and may commit others upon it; it returns the one that holds
+        then. ``away`` is set where the stream is wanted elsewhere. Raises ``ProducerLostError``, ``ExportLostError``,
         ``TooManyDeadLettersError``, ``AccessRefusedError`` and, before the first byte, ``RetriableError``.
         """
+        ends = Ends(self._clock.stopping, session.lost, away)
         async with self._slots:
-            if self._clock.stopping.is_set() or session.lost.is_set():
+            if ends.any_set():
                 return checkpoint
             state = _publishing(checkpoint)
             fetched_at = self._clock.monotonic()
             export = await self._export(state)
             if not export.files:
-                return moved(await self._conclude_empty(session, checkpoint))
+                return await follow(await self._conclude_empty(session, checkpoint))
             partitions = self._partitions(checkpoint)
-            blocks = self._blocks(session, state, export, fetched_at, partitions)
+            blocks = self._blocks(session, ends, state, export, fetched_at, partitions)
             async with aclosing(one_ahead(blocks)) as ready:
                 async for block in ready:
-                    checkpoint = moved(await self._commit(session, checkpoint, export, block, partitions))
-                    if session.lost.is_set():
+                    checkpoint = await follow(await self._commit(session, checkpoint, export, block, partitions))
+                    # A signal may have paused the stream, or ended the export, right behind that block.
+                    if session.lost.is_set() or checkpoint.paused or not isinstance(checkpoint.state, Publishing):
                         break
         return checkpoint
 
@@ -124,7 +142,7 @@ class ExportPublisher:
         return export
 
     async def _blocks(
-        self, session: Session, state: Publishing, export: Export, fetched_at: float, partitions: int
+        self, session: Session, ends: Ends, state: Publishing, export: Export, fetched_at: float, partitions: int
     ) -> AsyncGenerator[tuple[Block[RecordBatches], str | None], None]:
         """Blocks from the checkpoint on, each with the ETag of its file. Ends early where the daemon is to stop."""
         position = state.position
@@ -140,16 +158,23 @@ class ExportPublisher:
             )
             if cut.offset:
                 self._metrics.download_resumed()
-            gathering = self._gather(session, reading, export.id, index, cut, partitions)
+            gathering = self._gather(session, ends, reading, export.id, index, cut, partitions)
             async with aclosing(gathering):
                 async for block in gathering:
                     yield block, reading.etag
-            if self._clock.stopping.is_set() or session.lost.is_set():
+            if ends.any_set():
                 return
             export, latest = reading.export, reading.fetched_at
 
     async def _gather(
-        self, session: Session, reading: Reading, export_id: ExportId, index: int, cut: Cut, partitions: int
+        self,
+        session: Session,
+        ends: Ends,
+        reading: Reading,
+        export_id: ExportId,
+        index: int,
+        cut: Cut,
+        partitions: int,
     ) -> AsyncGenerator[Block[RecordBatches], None]:
         """The blocks of one file: closed by size, by age, by the file's end, and when the daemon is to stop."""
         settings, clock = self._settings, self._clock
@@ -165,7 +190,7 @@ class ExportPublisher:
             new_batches=session.new_batches,
         )
         opened_at = clock.monotonic()
-        async with aclosing(reading.chunks()) as chunks, Chunks(chunks, clock.stopping, session.lost) as incoming:
+        async with aclosing(reading.chunks()) as chunks, Chunks(chunks, *ends.events) as incoming:
             while True:
                 age = clock.monotonic() - opened_at
                 chunk = await incoming.next(within=None if blocks.is_empty else settings.block.seconds - age)
@@ -179,10 +204,10 @@ class ExportPublisher:
                     blocks.feed(chunk)
                 full = settings.block.is_full(blocks.size, clock.monotonic() - opened_at)
                 crowded = blocks.dead_letters > settings.max_dead_letters
-                if not blocks.is_empty and (full or crowded or clock.stopping.is_set()):
+                if not blocks.is_empty and (full or crowded or ends.any_set()):
                     yield blocks.take()
                     opened_at = clock.monotonic()
-                if clock.stopping.is_set() or session.lost.is_set():
+                if ends.any_set():
                     return
 
     async def _commit(

@@ -12,7 +12,7 @@ import secrets
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import structlog
 
@@ -25,6 +25,7 @@ from streamer.kafka.checkpoints import CheckpointReader
 from streamer.kafka.connection import tolerate_leftovers
 from streamer.kafka.delivery import producer_for
 from streamer.kafka.ownership import Ownership
+from streamer.kafka.signals import SignalReader, Signals
 from streamer.kafka.topics import Topic, prepare_topics
 from streamer.metrics import Metrics
 from streamer.model import Shard, StreamKey
@@ -71,6 +72,8 @@ class Replica:
         self._probes = Probes(metrics=metrics, ready=self._is_ready, rows=self.rows)
         self._ownership: Ownership | None = None
         self._reader: CheckpointReader | None = None
+        self._signals = Signals()
+        self._signal_reader: SignalReader | None = None
         self._working: dict[Shard, asyncio.Task[None]] = {}
         self._ending: dict[Shard, asyncio.Task[None]] = {}
         self._joined = False
@@ -100,6 +103,7 @@ class Replica:
                     topics=topics,
                     clock=self._clock,
                     metrics=self._metrics,
+                    inbox_of=self._signals.inbox,
                     once=self._once,
                 )
                 await self._take_part(topics)
@@ -111,7 +115,11 @@ class Replica:
         self._ownership = await self._patiently("group", self._start_ownership) if self._reader else None
         if self._reader is None or self._ownership is None:
             return
+        if self._config.topics.signals in topics:
+            self._signal_reader = await self._patiently("signals", self._start_signal_reader)
+        signals = [asyncio.create_task(self._signal_reader.run(), name="signals")] if self._signal_reader else []
         tasks = (
+            *signals,
             asyncio.create_task(self._reader.run(), name="checkpoint reader"),
             asyncio.create_task(self._ownership.run(), name="group membership"),
             asyncio.create_task(self._pulse(self._ownership), name="pulse"),
@@ -147,10 +155,11 @@ class Replica:
             task.cancel()
         # Those that have been given up are cancelled already, and close their producers.
         ending = [*self._working.values(), *self._ending.values(), *tasks]
+        parts = (self._ownership, self._reader, self._signal_reader)
         try:
             async with asyncio.timeout(LEAVE_SECONDS):
                 await asyncio.gather(*ending, return_exceptions=True)
-                await asyncio.gather(*(part.stop() for part in (self._ownership, self._reader) if part))
+                await asyncio.gather(*(part.stop() for part in parts if part))
         except TimeoutError:
             log.warning("left_uncleanly", seconds=LEAVE_SECONDS)
         log.info("left")
@@ -314,22 +323,13 @@ class Replica:
         return self._clock.monotonic() - heard_at < 2 * self._session_seconds
 
     async def _start_reader(self) -> CheckpointReader:
-        reader = CheckpointReader(self._config)
-        try:
-            await reader.start()
-        except BaseException:
-            await reader.stop()
-            raise
-        return reader
+        return await _started(CheckpointReader(self._config))
 
     async def _start_ownership(self) -> Ownership:
-        ownership = Ownership(self._config, monotonic=self._clock.monotonic)
-        try:
-            await ownership.start()
-        except BaseException:
-            await ownership.stop()
-            raise
-        return ownership
+        return await _started(Ownership(self._config, monotonic=self._clock.monotonic))
+
+    async def _start_signal_reader(self) -> SignalReader:
+        return await _started(SignalReader(self._config, self._signals))
 
     async def _patiently(self, what: str, attempt: Callable[[], Awaitable[R]]) -> R | None:
         """Try until Kafka answers, saying so; None where the daemon is to stop first. ``once`` gives up in the end."""
@@ -359,3 +359,24 @@ class Replica:
             if not trying.done():
                 trying.cancel()
                 await asyncio.wait({trying}, timeout=LEAVE_SECONDS)
+
+
+class _Part(Protocol):
+    """A client of Kafka with a life of its own."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+P = TypeVar("P", bound=_Part)
+
+
+async def _started(part: P) -> P:
+    """The part, started; stopped again where that fails."""
+    try:
+        await part.start()
+    except BaseException:
+        await part.stop()
+        raise
+    return part

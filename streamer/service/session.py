@@ -33,9 +33,8 @@ NOTHING = Counts()
 Decision = Callable[[Mapping[int, Offsets]], Outcome]
 """What to commit, once it is known between which offsets the block's records lie."""
 
-_LOOK_SECONDS = 60.0
-"""How often a session looks for checkpoints of its own that are buried: sooner by far than compaction, which leaves the
-newest segment alone, an hour's worth."""
+_LOOK_SECONDS = 5.0
+"""How often a session looks for checkpoints of its own that are buried: sooner than compaction by far."""
 
 
 class ShardTopics(msgspec.Struct, frozen=True):
@@ -150,8 +149,7 @@ class Session:
                 for stream in self._buried():
                     await self._write_anew(stream)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_SECONDS):
-                    await self.lost.wait()
+                await asyncio.wait_for(self.lost.wait(), _LOOK_SECONDS)
 
     def _buried(self) -> list[StreamKey]:
         buried = []

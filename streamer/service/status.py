@@ -32,6 +32,7 @@ def _row(key: str, entry: Entry | None, *, now: datetime) -> dict[str, Any]:
         "owner": checkpoint.owner,
         "term": checkpoint.term,
         "cycle": checkpoint.cycle,
+        "paused": checkpoint.paused,
         "lag_seconds": round((now - fresh).total_seconds(), 1) if fresh else None,
         "failures": checkpoint.failures,
         "error": scrub(checkpoint.error.message) if checkpoint.error else None,
@@ -39,7 +40,20 @@ def _row(key: str, entry: Entry | None, *, now: datetime) -> dict[str, Any]:
         "export": _export(checkpoint),
         "last_snapshot": _completed(checkpoint.snapshot),
         "last_window": _completed(checkpoint.window),
+        "covered_to": checkpoint.covered_to,
+        "window_failures": checkpoint.window_failures,
+        "filters_refused_at": checkpoint.filters_refused_at,
+        "wanted": _wanted(checkpoint),
     }
+
+
+def _wanted(checkpoint: Checkpoint) -> list[str]:
+    """What signals have asked for and has not begun yet."""
+    return [
+        *(["window"] if checkpoint.wanted_window else []),
+        *(["snapshot"] if checkpoint.wanted_snapshot else []),
+        *(["tombstones"] if checkpoint.let_tombstones_through else []),
+    ]
 
 
 def _export(checkpoint: Checkpoint) -> dict[str, Any] | None:

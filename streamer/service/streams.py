@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from urllib.parse import urlsplit
 
@@ -13,6 +13,7 @@ from streamer.config import Config, ConnectionConfig
 from streamer.core.backoff import BackoffPolicy
 from streamer.core.blocks import BlockLimits
 from streamer.core.schedule import Cadence
+from streamer.core.windows import LedgerWindows, UpdateWindows
 from streamer.kafka.topics import Topic
 from streamer.metrics import Metrics
 from streamer.mews.api import MewsApi
@@ -20,11 +21,13 @@ from streamer.mews.client import api_session, file_session
 from streamer.mews.downloads import Downloads
 from streamer.mews.limits import RequestLimit
 from streamer.mews.polling import ExportPolls
-from streamer.model import ConnectionName, StreamKey
+from streamer.model import ConnectionName, EntityType, StreamKey
+from streamer.service.asking import INTENT_SECONDS, AskSettings
 from streamer.service.clock import Clock
+from streamer.service.progress import Inbox
 from streamer.service.publishing import ExportPublisher, PublishSettings
 from streamer.service.reading import FileReader
-from streamer.service.stream import INTENT_SECONDS, Stream, StreamSettings
+from streamer.service.stream import Stream
 
 CLIENT = f"streamer {__version__}"
 """How this program names itself to Mews (guidelines/authentication)."""
@@ -83,6 +86,7 @@ def build_streams(
     topics: Mapping[str, Topic],
     clock: Clock,
     metrics: Metrics,
+    inbox_of: Callable[[StreamKey], Inbox],
     once: bool,
 ) -> dict[StreamKey, Stream]:
     """All streams of the settings, by key; they share the process' places for active downloads."""
@@ -121,9 +125,10 @@ def build_streams(
                 exports=api,
                 polls=polls,
                 publisher=publisher,
-                settings=stream_settings(config, once=once),
+                settings=ask_settings(config, connection, key, once=once),
                 clock=clock,
                 metrics=stream_metrics,
+                inbox=inbox_of(key),
                 once=once,
             )
     return streams
@@ -144,14 +149,25 @@ def publish_settings(config: Config, topics: Mapping[str, Topic], key: StreamKey
     )
 
 
-def stream_settings(config: Config, *, once: bool) -> StreamSettings:
-    """The numbers for a stream's loop. ``once`` makes an export due at any time."""
-    exports = config.exports
-    return StreamSettings(
-        cadence=Cadence(snapshot_interval=exports.snapshot_interval, always_due=once),
+def ask_settings(config: Config, connection: ConnectionConfig, key: StreamKey, *, once: bool) -> AskSettings:
+    """What a stream asks for, and when. ``once`` makes an export due at any time."""
+    exports, scope = config.exports, connection.scope.of(key.entity_type)
+    is_ledger = key.entity_type is EntityType.LEDGER_ENTRY
+    return AskSettings(
+        cadence=Cadence(
+            snapshot_interval=exports.snapshot_interval,
+            windows=(
+                LedgerWindows(lookback=exports.ledger_lookback)
+                if is_ledger
+                else UpdateWindows(overlap=exports.window_overlap, margin=exports.window_margin)
+            ),
+            update_interval=exports.update_interval,
+            scope=scope.digest,
+            always_due=once,
+        ),
+        scope=scope,
         poll_interval=exports.poll_interval,
         blocked_pattern=re.compile(exports.blocked_pattern),
         blocked_limit=exports.blocked_limit,
-        snapshot_interval=exports.snapshot_interval,
         intent_seconds=min(INTENT_SECONDS, config.kafka.session_timeout.total_seconds() / 2),
     )

@@ -60,7 +60,7 @@ class Connection:
         )
 
     async def ready(self, simulator: Simulator) -> Export:
-        added = await self.api.add_snapshot(EntityType.BILL)
+        added = (await self.api.add(EntityType.BILL)).export
         simulator.advance(60)
         export = await self.polls.fetch(added.id)
         assert export is not None
@@ -87,9 +87,9 @@ async def test_an_export_is_asked_for_polled_and_read(simulator: Simulator, conn
 
 
 async def test_a_second_export_of_the_type_is_rejected_in_mews_words(connection: Connection) -> None:
-    await connection.api.add_snapshot(EntityType.BILL)
+    await connection.api.add(EntityType.BILL)
     with pytest.raises(AddRejectedError, match="Request-Id"):
-        await connection.api.add_snapshot(EntityType.BILL)
+        await connection.api.add(EntityType.BILL)
 
 
 async def test_a_platform_that_refuses_unknown_ids_still_tells_of_the_others() -> None:
@@ -100,7 +100,7 @@ async def test_a_platform_that_refuses_unknown_ids_still_tells_of_the_others() -
         file_session("0") as downloads,
     ):
         connection = Connection(simulator, calls, downloads, "demo-access-token")
-        added = await connection.api.add_snapshot(EntityType.BILL)
+        added = (await connection.api.add(EntityType.BILL)).export
         unknown = type(added.id)("00000000-0000-4000-8000-000000000000")
         assert set(await connection.api.get_all([unknown, added.id])) == {added.id}
         assert await connection.api.get_all([unknown]) == {}
@@ -109,15 +109,15 @@ async def test_a_platform_that_refuses_unknown_ids_still_tells_of_the_others() -
 async def test_a_wrong_token_is_refused(simulator: Simulator) -> None:
     async with api_session("0") as calls, file_session("0") as downloads:
         with pytest.raises(AccessRefusedError, match="401"):
-            await Connection(simulator, calls, downloads, "wrong").api.add_snapshot(EntityType.BILL)
+            await Connection(simulator, calls, downloads, "wrong").api.add(EntityType.BILL)
 
 
 async def test_an_add_whose_answer_is_lost_has_been_accepted(simulator: Simulator, connection: Connection) -> None:
     simulator.add_fault(FaultRule(on="add", action=faults.Lost()))
     with pytest.raises(MewsUnavailableError, match="may have been accepted"):
-        await connection.api.add_snapshot(EntityType.BILL)
+        await connection.api.add(EntityType.BILL)
     with pytest.raises(AddRejectedError):
-        await connection.api.add_snapshot(EntityType.BILL)
+        await connection.api.add(EntityType.BILL)
 
 
 @pytest.mark.parametrize(

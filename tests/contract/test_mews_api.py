@@ -107,7 +107,7 @@ Call = Callable[[MewsApi], Awaitable[object]]
 
 
 async def call_add(api: MewsApi) -> object:
-    return await api.add_snapshot(EntityType.RESERVATION)
+    return await api.add(EntityType.RESERVATION)
 
 
 async def call_get_all(api: MewsApi) -> object:
@@ -120,7 +120,7 @@ both = pytest.mark.parametrize("call", [call_add, call_get_all])
 async def test_a_snapshot_is_asked_for_with_the_four_documented_fields_and_no_more(
     api: MewsApi, platform: Platform
 ) -> None:
-    export = await api.add_snapshot(EntityType.ORDER_ITEM)
+    export = (await api.add(EntityType.ORDER_ITEM)).export
     assert (export.id, export.status) == ("e1", ExportStatus.PENDING)
     assert platform.calls == [
         (
@@ -174,7 +174,7 @@ async def test_a_rejected_request_carries_mews_own_words(api: MewsApi, platform:
     body = {"Message": f"Export is already\nrunning for {ACCESS_TOKEN} {'x' * 1000}", "Details": {"a": 1}}
     platform.answers = [web.json_response(body, status=status, headers={"Request-Id": "req-7"})]
     with pytest.raises(AddRejectedError, match=r"Export is already running for \*\*\* x+… \(Request-Id req-7\)"):
-        await api.add_snapshot(EntityType.BILL)
+        await api.add(EntityType.BILL)
 
 
 @both
@@ -213,7 +213,7 @@ async def test_an_add_without_a_usable_answer_may_have_been_accepted(
 ) -> None:
     platform.answers = [web.Response(status=answer[0], body=answer[1])]
     with pytest.raises(MewsUnavailableError, match="may have been accepted"):
-        await api.add_snapshot(EntityType.BILL)
+        await api.add(EntityType.BILL)
 
 
 @both
@@ -261,7 +261,7 @@ async def test_tokens_follow_no_redirect(
 async def test_a_429_holds_back_every_call_of_the_token(api: MewsApi, platform: Platform, clock: VirtualClock) -> None:
     platform.answers = [web.Response(status=429, headers={"Retry-After": "20"})]
     with pytest.raises(RateLimitedError) as caught:
-        await api.add_snapshot(EntityType.BILL)
+        await api.add(EntityType.BILL)
     assert caught.value.retry_after == 20
     await api.get_all([ExportId("a")])
     assert clock.slept == [20]
@@ -280,13 +280,13 @@ async def test_an_add_that_can_not_leave_in_time_does_not_leave_at_all(api: Mews
     with pytest.raises(RateLimitedError):
         await api.get_all([ExportId("a")])
     with pytest.raises(RateLimitedError):
-        await api.add_snapshot(EntityType.BILL, within=5)
+        await api.add(EntityType.BILL, within=5)
     assert len(platform.calls) == 1
 
 
 async def test_the_servers_clock_goes_on_from_its_latest_answer(api: MewsApi, clock: VirtualClock) -> None:
     assert api.server_now is None
-    await api.add_snapshot(EntityType.BILL)
+    await api.add(EntityType.BILL)
     assert api.server_now == datetime(2026, 11, 22, 9, tzinfo=UTC)
     clock.now += 90.5
     assert api.server_now == datetime(2026, 11, 22, 9, tzinfo=UTC) + timedelta(seconds=90.5)

@@ -315,4 +315,4 @@ def test_the_contract_needs_no_secret(invoke: Invoke) -> None:
 def test_schemas_are_written_one_file_each(invoke: Invoke, directory: Path) -> None:
     assert invoke("contract", "schemas", "--out", "made").exit_code == 0
     assert (directory / "made" / "order-item.schema.json").exists()
-    assert len(list((directory / "made").iterdir())) == 17
+    assert len(list((directory / "made").iterdir())) == 19

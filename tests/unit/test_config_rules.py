@@ -12,6 +12,8 @@ from streamer.errors import ConfigError
 from tests.unit.cases import cases
 from tests.unit.config_files import CONNECTION, connection, refusal
 
+ID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
+
 
 @cases(
     ("text", "message"),
@@ -80,9 +82,8 @@ def test_a_wrong_setting_is_named_with_its_path(tmp_path: Path, text: str, messa
             "connections[0].entity_types[0]: expected one of OrderItem, Payment, Reservation,",
         ),
         ({"entity_types": '["Reservations"]'}, 'not "Reservations"; did you mean "Reservation"?'),
-        ({"entity_types": '["LedgerEntry"]'}, "connections[0].entity_types[0]: LedgerEntry is not supported yet"),
-        ({"enterprise_ids": '["a"]'}, "connections[0].enterprise_ids: not supported yet"),
-        ({"chain_ids": '["a"]'}, "connections[0].chain_ids: not supported yet"),
+        ({"enterprise_ids": '["a"]'}, 'connections[0].enterprise_ids[0]: expected an id such as "3fa85f64-'),
+        ({"chain_ids": f'["{ID}", "{ID}"]'}, f"connections[0].chain_ids[1]: {ID} is there twice"),
         ({"acess_token": "1"}, 'connections[0].acess_token: unknown key; did you mean "access_token"?'),
     ],
 )

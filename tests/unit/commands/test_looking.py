@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 import structlog
 from click.testing import CliRunner, Result
@@ -126,11 +127,14 @@ def test_status_for_programs_is_one_line_of_json(invoke: Invoke) -> None:
 
 def test_plan_says_what_would_be_asked_for_and_when(invoke: Invoke, entries: Table) -> None:
     entries["seaside/Bill"] = entry(None, problem="checkpoint of version 9")
+    in_step = msgspec.structs.replace(DONE, requested_at=NOW - timedelta(minutes=1))
+    entries["seaside/Reservation"] = entry(Checkpoint(state=Idle(), snapshot=DONE, window=in_step))
     result = invoke("plan")
     assert result.exit_code == 0, result.stderr
     assert line_of(result, "alpine/OrderItem").endswith("asks Mews for an export snapshot now")
     assert "goes on publishing file 2 of 4 snapshot now" in line_of(result, "alpine/Reservation")
-    assert "in 6d 22h (2026-03-08 10:00:00Z)" in line_of(result, "alpine/Customer")
+    assert "window 2026-03-01 09:50:00Z to 2026-03-01 11:54:00Z now" in line_of(result, "alpine/Customer")
+    assert "in 14m 0s (2026-03-01 12:14:00Z)" in line_of(result, "seaside/Reservation")
     assert "leaves the stream alone: checkpoint of version 9" in line_of(result, "seaside/Bill")
 
 

@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 from streamer.contract.events import EVENTS, ExportEvent, example_of, name_of
 from streamer.contract.schemas import all_schemas
 from streamer.core.checkpoint import Counts, FileList, PartitionCounts, Position, Publishing, Request
-from streamer.core.events import Event, Writer
+from streamer.core.events import Event, Writer, signal_event
 from streamer.model import ConnectionName, EntityType, ExportId, ExportKind, StreamKey, Window
 from tests.unit.cases import cases
 
@@ -34,6 +34,8 @@ WRITTEN = (
     WRITER.export_completed(DONE, topic="t"),
     WRITER.export_failed("because"),
     WRITER.export_expired(),
+    signal_event(WRITER.stream, "pause", offset=3, key="*", reason=None, now=NOW),
+    signal_event(WRITER.stream, None, offset=4, key="*", reason="because", now=NOW),
 )
 
 

@@ -30,10 +30,13 @@ from streamer.core.checkpoint import (
     Waiting,
 )
 from streamer.core.lifecycle import (
+    Abandoned,
     Added,
+    Adopted,
     Blocked,
     Due,
     Ended,
+    FiltersRefused,
     Input,
     LifecycleError,
     LookedAt,
@@ -103,6 +106,9 @@ INPUTS: dict[str, Input] = {
     "published": PUBLISHED,
     "overflowed": Overflowed("too many", LATER),
     "looked at": LookedAt(),
+    "adopted": Adopted(E1),
+    "filters refused": FiltersRefused("Invalid Filters"),
+    "abandoned": Abandoned("by a signal"),
 }
 NEXT_PHASE = {
     ("idle", "due"): "requesting",
@@ -111,6 +117,10 @@ NEXT_PHASE = {
     ("requesting", "added"): "waiting",
     ("requesting", "blocked"): "requesting",
     ("requesting", "refused"): "stopped",
+    ("requesting", "adopted"): "waiting",
+    ("requesting", "filters refused"): "idle",
+    ("waiting", "abandoned"): "idle",
+    ("publishing", "abandoned"): "idle",
     ("waiting", "ready"): "publishing",
     ("waiting", "ended"): "idle",
     ("waiting", "refused"): "stopped",
@@ -122,11 +132,14 @@ NEXT_PHASE = {
 }
 TOLD = {
     ("requesting", "added"): ["export_requested"],
+    ("requesting", "adopted"): ["export_requested"],
     ("requesting", "blocked"): ["export_blocked"],
     ("waiting", "ready"): ["export_ready"],
     ("waiting", "ended"): ["export_failed"],
     ("publishing", "ended"): ["export_failed"],
     ("publishing", "overflowed"): ["export_failed"],
+    ("waiting", "abandoned"): ["export_failed"],
+    ("publishing", "abandoned"): ["export_failed"],
 }
 
 
@@ -223,7 +236,7 @@ def test_a_ready_export_is_published_from_its_first_byte() -> None:
 def test_an_export_that_came_to_nothing_is_told_and_counted(state: State, expired: bool, body: dict[str, Any]) -> None:
     checkpoint, events = after(state, Ended("broken", not_before=LATER, expired=expired))
     error = LastError(at=NOW, message="broken")
-    assert checkpoint == checkpoint_of(Idle(not_before=LATER), failures=3, error=error)
+    assert checkpoint == checkpoint_of(Idle(not_before=LATER, failed=ExportKind.SNAPSHOT), failures=3, error=error)
     assert events == [body]
 
 
@@ -266,7 +279,7 @@ def test_with_the_last_block_the_export_is_completed_and_everything_accounted_fo
     checkpoint, events = after(in_last_file, LAST)
     counts = Counts(size=60, lines=9, records=4, dead_letters=2, blank=3)
     done = Completed(export_id=E1, requested_at=REQUESTED, completed_at=NOW, counts=counts)
-    assert checkpoint == checkpoint_of(IDLE, failures=0, error=None, partitions=12, snapshot=done)
+    assert checkpoint == checkpoint_of(IDLE, failures=0, error=None, partitions=12, snapshot=done, covered_to=REQUESTED)
     assert events == [
         told("file_published", file=1, name="b.jsonl", bytes=40),
         told(
@@ -393,9 +406,9 @@ def test_whatever_happens_cycles_only_grow_positions_never_go_back_and_ends_are_
         event = INPUTS[kind]
         if kind == "published":
             event = life.a_block(records, blank, file_ended=file_ended)
-        if kind == "added":
+        if isinstance(event, Added | Adopted):
             life.accepted += 1
-            event = Added(ExportId(f"e{life.accepted}"))
+            event = msgspec.structs.replace(event, export_id=ExportId(f"e{life.accepted}"))
         life.feed(event)
     remembered = life.checkpoint.snapshot
     assert len(set(life.completed)) == len(life.completed)

@@ -1,5 +1,7 @@
 from datetime import UTC, datetime, timedelta
 
+import msgspec
+
 from streamer.core.checkpoint import (
     Checkpoint,
     Completed,
@@ -16,18 +18,21 @@ from streamer.core.checkpoint import (
 )
 from streamer.core.plan import Planned, planned
 from streamer.core.schedule import Cadence
-from streamer.model import ExportId, ExportKind
+from streamer.core.windows import UpdateWindows
+from streamer.model import ExportId, ExportKind, Window
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 REQUEST = Request(cycle=1, kind=ExportKind.SNAPSHOT, requested_at=NOW)
 EXPORT = ExportId("6a3c5f2e-0000-4000-8000-000000000001")
+WINDOWS = UpdateWindows(overlap=timedelta(minutes=10), margin=timedelta(minutes=1))
+CADENCE = Cadence(snapshot_interval=24 * HOUR, windows=WINDOWS)
 DONE = Completed(export_id=EXPORT, requested_at=NOW - HOUR, completed_at=NOW, counts=Counts())
 
 
 def plan_of(state: State, *, snapshot: Completed | None = None, failures: int = 0) -> Planned:
     checkpoint = Checkpoint(state=state, snapshot=snapshot, failures=failures)
-    return planned(checkpoint, now=NOW, cadence=Cadence(snapshot_interval=24 * HOUR))
+    return planned(checkpoint, now=NOW, cadence=CADENCE)
 
 
 def test_a_new_stream_asks_for_a_snapshot_at_once() -> None:
@@ -49,3 +54,15 @@ def test_a_stream_that_waits_says_until_when() -> None:
     assert plan_of(Idle(), snapshot=DONE).at == NOW + 23 * HOUR
     assert "failed" in plan_of(Idle(not_before=NOW + HOUR), failures=1).does
     assert plan_of(stopped) == Planned("is stopped, and looks again whether it can go on", at=NOW + HOUR)
+
+
+def test_a_window_is_planned_before_it_is_asked_for() -> None:
+    cadence = msgspec.structs.replace(CADENCE, update_interval=HOUR)
+    plan = planned(Checkpoint(snapshot=DONE), now=NOW, cadence=cadence)
+    assert plan.kind is ExportKind.WINDOW
+    assert plan.window == Window(NOW - timedelta(minutes=70), NOW - timedelta(minutes=6))
+
+
+def test_a_paused_stream_waits_for_a_signal() -> None:
+    paused = Checkpoint(snapshot=DONE, paused=True)
+    assert planned(paused, now=NOW, cadence=CADENCE) == Planned("is paused until a signal resumes it")

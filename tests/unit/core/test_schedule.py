@@ -32,18 +32,20 @@ from streamer.core.schedule import (
     next_step,
     snapshot_due_at,
 )
+from streamer.core.windows import UpdateWindows
 from streamer.model import ExportId, ExportKind, Window
 from tests.unit.cases import cases
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 WEEK = timedelta(days=7)
-WEEKLY = Cadence(snapshot_interval=WEEK)
+RULES = UpdateWindows(overlap=timedelta(minutes=10), margin=timedelta(minutes=1))
+WEEKLY = Cadence(snapshot_interval=WEEK, windows=RULES)
 REQUEST = Request(cycle=1, kind=ExportKind.SNAPSHOT, requested_at=NOW - WEEK)
 REQUESTING = Requesting(request=REQUEST)
 WAITING = Waiting(request=REQUEST, export_id=ExportId("e1"))
 PUBLISHING = Publishing(request=REQUEST, export_id=ExportId("e1"), ready_at=NOW, files=FileList(0, 0, ""))
-BEGIN = Begin(Due(ExportKind.SNAPSHOT))
+BEGIN = Begin(Due(ExportKind.SNAPSHOT, server_time=NOW))
 
 
 def completed(requested_at: datetime, window: Window | None = None) -> Completed:
@@ -51,7 +53,7 @@ def completed(requested_at: datetime, window: Window | None = None) -> Completed
 
 
 def step(checkpoint: Checkpoint, *, cadence: Cadence = WEEKLY) -> Step:
-    return next_step(checkpoint, now=NOW, cadence=cadence)
+    return next_step(checkpoint, now=NOW, server_now=NOW, cadence=cadence)
 
 
 def test_the_first_snapshot_is_due_at_once() -> None:
@@ -85,7 +87,7 @@ def test_holding_back_never_brings_a_snapshot_forward() -> None:
 
 
 def test_once_a_snapshot_is_due_whenever_none_is_under_way_but_still_held_back() -> None:
-    always = Cadence(snapshot_interval=WEEK, always_due=True)
+    always = Cadence(snapshot_interval=WEEK, windows=RULES, always_due=True)
     assert step(Checkpoint(snapshot=completed(NOW)), cadence=always) == BEGIN
     held_back = Checkpoint(state=Idle(not_before=NOW + SECOND), snapshot=completed(NOW))
     assert step(held_back, cadence=always) == Sleep(NOW + SECOND)

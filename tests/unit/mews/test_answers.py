@@ -7,7 +7,7 @@ import pytest
 
 from streamer.errors import MewsUnavailableError
 from streamer.mews.answers import REASON_CHARACTERS, decode_added, decode_listed, decode_reason
-from streamer.model import Export, ExportFile, ExportStatus, Link
+from streamer.model import Export, ExportFile, ExportStatus, Link, Window
 from tests.unit.cases import cases
 
 FILE = {"Url": "https://blobs.test/e1-0.jsonl?sig=s", "SizeInBytes": 7}
@@ -29,7 +29,28 @@ def test_an_export_is_read_with_its_files_in_order() -> None:
             ExportFile(Link("https://blobs.test/e1-1.jsonl?sig=t"), 0),
         ),
         expires_at=datetime(2026, 11, 29, 10, tzinfo=UTC),
+        entity_type="Bill",
     )
+
+
+@cases(
+    ("filters", "window"),
+    [
+        (None, None),
+        ({"UpdatedUtc": None}, None),
+        ("nonsense", None),
+        (
+            {"UpdatedUtc": {"StartUtc": "2026-11-01T00:00:00Z", "EndUtc": "2026-11-02T00:00:30Z"}},
+            Window(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, 0, 0, 30, tzinfo=UTC)),
+        ),
+        (
+            {"LedgerEntryFilters": {"Posting": {"Start": "2026-11-01", "End": "2026-11-02"}}},
+            Window(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 3, tzinfo=UTC)),
+        ),
+    ],
+)
+def test_what_an_export_was_filtered_by_is_told_as_a_window(filters: object, window: Window | None) -> None:
+    assert added(Filters=filters).window == window
 
 
 @cases("word", ["Pending", "Processing", "Success", "Failed", "Expired"])
@@ -51,7 +72,7 @@ def test_an_unheard_of_entity_type_is_no_matter(entity_type: object) -> None:
 
 def test_missing_and_null_are_the_same() -> None:
     bare = decode_added(b'{"Export":{"Id":"e1","Status":"Pending"}}')
-    assert bare == added(Status="Pending", Files=None, ExpiresUtc=None)
+    assert bare == added(Status="Pending", Files=None, ExpiresUtc=None, EntityType=None, Filters=None)
 
 
 def test_files_and_an_expiry_are_welcome_while_pending() -> None:

@@ -15,20 +15,28 @@ from streamer.core.checkpoint import Checkpoint, decode_checkpoint
 from streamer.core.partitioner import partition_of
 from streamer.core.records import UNREADABLE, identify
 from streamer.core.schedule import Cadence
+from streamer.core.scope import EVERYTHING
+from streamer.core.signals import Signal, SignalRecord, encode_signal
+from streamer.core.windows import UpdateWindows, WindowRules
 from streamer.kafka.acknowledged import AcknowledgedProducer
 from streamer.kafka.producer import ShardProducer, TransactionalProducer
 from streamer.kafka.sending import Confirm
+from streamer.kafka.signals import Signals
 from streamer.metrics import Metrics
 from streamer.model import ConnectionName, EntityType, Shard, StreamKey
+from streamer.service.asking import INTENT_SECONDS, AskSettings
 from streamer.service.clock import Clock
 from streamer.service.publishing import ExportPublisher, PublishSettings
 from streamer.service.reading import FileReader
 from streamer.service.session import Session, ShardTopics, take_over
 from streamer.service.shard import OwnedShard
-from streamer.service.stream import INTENT_SECONDS, Stream, StreamSettings
+from streamer.service.stream import Stream
 from tests.fakes import MemoryCheckpoints, MemoryGroup, MemoryHost, MemoryKafka, MemoryMews, Record, json_of
 
 START = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+WINDOWS = UpdateWindows(overlap=timedelta(minutes=10), margin=timedelta(minutes=1))
+SERVER_START = START - timedelta(hours=1)
+"""Mews' clock goes right; that of the daemon is an hour ahead."""
 KEY = StreamKey(ConnectionName("alpine"), EntityType.BILL)
 SHARDS = 16
 SHARD = Shard(partition_of(str(KEY).encode(), SHARDS))
@@ -57,6 +65,8 @@ class Bench:
         block_seconds: float = 2.0,
         max_dead_letters: int = 2,
         is_transactional: bool = True,
+        update_interval: timedelta | None = None,
+        windows: WindowRules = WINDOWS,
     ) -> None:
         self.frozen = 0.0
         """Seconds for which the process has stood still: the clocks went on, the loop did not."""
@@ -72,6 +82,9 @@ class Bench:
         self.group.on_proof = lambda: self.journal.append(("proof", self.clock.monotonic()))
         self.mews = MemoryMews(files)
         self.mews.on_add = self._note_add
+        self.mews.now = lambda: SERVER_START + timedelta(seconds=loop.time() + self.frozen)
+        self.signals = Signals()
+        self.signalled = 0
         self.host = MemoryHost(self.mews)
         self.metrics = Metrics()
         self.journal: list[tuple[str, float]] = []
@@ -85,6 +98,8 @@ class Bench:
         self.take_overs = 0
         self.session: Session | None = None
         self._once = once
+        self._update_interval = update_interval
+        self._windows = windows
         self._limits = BlockLimits(block_bytes, block_seconds)
         self._max_dead_letters = max_dead_letters
         self._is_transactional = is_transactional
@@ -118,12 +133,17 @@ class Bench:
             clock=self.clock,
             metrics=metrics,
         )
-        settings = StreamSettings(
-            cadence=Cadence(snapshot_interval=INTERVAL, always_due=self._once),
+        settings = AskSettings(
+            cadence=Cadence(
+                snapshot_interval=INTERVAL,
+                windows=self._windows,
+                update_interval=self._update_interval,
+                always_due=self._once,
+            ),
+            scope=EVERYTHING,
             poll_interval=timedelta(minutes=5),
             blocked_pattern=re.compile("already running"),
             blocked_limit=BLOCKED_LIMIT,
-            snapshot_interval=INTERVAL,
         )
         return Stream(
             KEY,
@@ -133,8 +153,15 @@ class Bench:
             settings=settings,
             clock=self.clock,
             metrics=metrics,
+            inbox=self.signals.inbox(KEY),
             once=self._once,
         )
+
+    async def signal(self, signal: Signal | bytes, *, key: str = str(KEY)) -> None:
+        """What a person writes to the signals topic."""
+        value = signal if isinstance(signal, bytes) else encode_signal(signal)
+        self.signalled += 1
+        await self.signals.take([SignalRecord(self.signalled - 1, key, value)])
 
     def new_producer(self, shard: Shard, confirm: Confirm) -> ShardProducer:
         if not self._is_transactional:
