@@ -181,6 +181,8 @@ class ExportsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Regular expression for the text of a 400 that means that an export is running; there is no code."""
     size_mismatch: Literal["fail", "accept"] = "fail"
     """What a whole file of another length than announced comes to: a failed export, or just an alarm."""
+    validate: Literal["off", "warn", "dead_letter"] = "off"
+    """Hold each line against the schema of its type: count and log what differs, or make it a dead letter besides."""
 
     def __post_init__(self) -> None:
         try:
@@ -239,6 +241,30 @@ class ConnectionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         return Scope(enterprise_ids=self.enterprise_ids, chain_ids=self.chain_ids)
 
 
+class EntityConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is left of an entity type's lines where personal data may not be stored; nothing is changed by default."""
+
+    drop_fields: tuple[str, ...] = ()
+    """Fields of the entity, not of objects within it, that are left out."""
+    hash_fields: tuple[str, ...] = ()
+    """Fields in whose place their keyed hash is published."""
+    hash_key: Secret | None = None
+    """The key of the hashes. Another key means other hashes, for all entities that come after."""
+
+    def __post_init__(self) -> None:
+        if not self.drop_fields and not self.hash_fields:
+            refuse("drop_fields", "name fields here or in hash_fields, or leave the table out")
+        for name in ("drop_fields", "hash_fields"):
+            for i, field in enumerate(getattr(self, name)):
+                if field in ("Id", "UpdatedUtc"):
+                    refuse(f"{name}[{i}]", f"{field} has to stay: records are keyed and ordered by it")
+        for i, field in enumerate(self.hash_fields):
+            if field in self.drop_fields:
+                refuse(f"hash_fields[{i}]", f"{field} is in drop_fields too")
+        if self.hash_fields and self.hash_key is None:
+            refuse("hash_key", "is needed for hash_fields: a hash without a key can be undone by guessing")
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """All settings of one process."""
 
@@ -250,6 +276,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """When exports are asked for, and how they are published."""
     http: HttpConfig = HttpConfig()
     """Probes, metrics, status page."""
+    entity: dict[EntityType, EntityConfig] = {}
+    """By entity type, what may not be published of it: ``[entity.Customer]``."""
     connections: tuple[ConnectionConfig, ...]
     """The access tokens, one table ``[[connections]]`` each; at least one."""
 
@@ -282,6 +310,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         found = [self.kafka.sasl_password, self.kafka.ssl_key_password]
         for connection in self.connections:
             found += [connection.client_token, connection.access_token]
+        found += [entity.hash_key for entity in self.entity.values()]
         return tuple(secret for secret in found if secret is not None)
 
 

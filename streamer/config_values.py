@@ -140,7 +140,10 @@ class Decoder:
             raise ConfigError(path, f"expected a table, not {_name(value)}; names with dots go in quotes")
         if args[1] is str:
             return {key: _text(item, _join(path, key)) for key, item in value.items()}
-        return {key: self._value(args[1], item, _join(path, key)) for key, item in value.items()}
+        return {
+            self._value(args[0], key, _join(path, key)): self._value(args[1], item, _join(path, key))
+            for key, item in value.items()
+        }
 
     def _secret(self, value: Any, path: str) -> Secret:
         if isinstance(value, Secret):

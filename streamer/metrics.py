@@ -47,6 +47,12 @@ class Metrics:
         self.exports = counter("exports", "Exports ended, by outcome: completed, failed, expired.", "outcome")
         self.retries = counter("retries", "Steps tried again, by reason.", "reason")
         self.dead_letters = counter("dead_letters", "Lines that could not become a record, by reason.", "reason")
+        self.drift = counter(
+            "unexpected_shape_lines",
+            "Lines in which a field is not as its schema says, by field and path; only with exports.validate.",
+            "field",
+            "path",
+        )
         self.downloads_resumed = counter("downloads_resumed", "Downloads that went on in the middle of a file.")
         self.phase = gauge("phase", "1 for the phase that the stream is in, 0 for those it was in.", "phase")
         self.lag = gauge("lag_seconds", "Age of what is published: now minus the end of the newest window.")
@@ -122,6 +128,10 @@ class StreamMetrics:
     def dead_letter(self, reason: str, count: int = 1) -> None:
         """Lines are set aside; the reason is one of a few words, never a message."""
         self._metrics.dead_letters.labels(*self._labels, reason).inc(count)
+
+    def drifted(self, field: str, path: str) -> None:
+        """A line is not as its schema says; field and path are names of the schema, never of the line."""
+        self._metrics.drift.labels(*self._labels, field, path).inc()
 
     def download_resumed(self) -> None:
         """A download goes on in the middle of its file."""

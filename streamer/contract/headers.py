@@ -44,13 +44,22 @@ DEAD_LETTER: Final[Headers] = {
     "streamer.entity.type": {"x-extensible-enum": [entity_type.value for entity_type in EntityType]},
     "streamer.line": {"pattern": "^[0-9]+$", "description": "Number of the line in its file, from 1."},
     "streamer.length": {"pattern": "^[0-9]+$", "description": "Bytes of the whole line, without its ending."},
+    "streamer.digest": {
+        "pattern": "^[0-9a-f]{64}$",
+        "description": "Stands for the line where personal fields of its entity type may not be stored: the value is "
+        "empty then.",
+    },
 }
 
 
+OPTIONAL: Final = {"streamer.digest"}
+"""Headers that aren't always there."""
+
+
 def header_schema(headers: Headers) -> dict[str, Any]:
-    """A schema of headers that must all be there, as text."""
+    """A schema of headers, as text."""
     return {
         "type": "object",
-        "required": list(headers),
+        "required": [name for name in headers if name not in OPTIONAL],
         "properties": {name: {"type": "string", **about} for name, about in headers.items()},
     }

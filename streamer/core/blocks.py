@@ -46,6 +46,16 @@ class Batches(Protocol):
 B = TypeVar("B", bound=Batches)
 
 
+class Preparation(Protocol):
+    """What becomes of the lines of an export before they are published, where they aren't published as they come."""
+
+    def prepare(self, line: bytes) -> bytes | Reason:
+        """The value to publish for a line that could be published as it is, or why it can't be."""
+
+    def digest(self, line: bytes) -> str:
+        """What a dead letter keeps of its line instead of the line; nothing where it may keep the line itself."""
+
+
 class Tally(msgspec.Struct, frozen=True):
     """What went into a partition: how many records, and their digest, whatever their order."""
 
@@ -66,8 +76,9 @@ def digest_of(key: bytes, value: bytes) -> int:
 class DeadLetter(msgspec.Struct, frozen=True):
     """A line that can never become a record, with its reason and position.
 
-    ``value`` is the line, or as many of its first bytes as may be sent; ``length`` (bytes, without line
-    ending) is that of the whole line. ``offset`` counts bytes from the file's start, ``line`` from 1.
+    ``value`` is the line, or as many of its first bytes as may be sent, or nothing where ``digest`` stands for it;
+    ``length`` (bytes, without line ending) is that of the whole line. ``offset`` counts bytes from the file's start,
+    ``line`` from 1.
     """
 
     value: bytes
@@ -76,11 +87,14 @@ class DeadLetter(msgspec.Struct, frozen=True):
     offset: int
     length: int
     origin: Origin
+    digest: str = ""
 
     @property
     def headers(self) -> list[Header]:
         """Made when asked for: a file of rubbish has thousands in a chunk, and few are ever sent."""
-        return self.origin.dead_letter_headers(self.reason, line=self.line, offset=self.offset, length=self.length)
+        return self.origin.dead_letter_headers(
+            self.reason, line=self.line, offset=self.offset, length=self.length, digest=self.digest
+        )
 
 
 class Block(msgspec.Struct, Generic[B], frozen=True):
@@ -140,7 +154,9 @@ class FileBlocks(Generic[B]):
         max_record_bytes: int,
         headers: bool,
         new_batches: Callable[[], B],
+        preparation: Preparation | None = None,
     ) -> None:
+        self._preparation = preparation
         self._origin = Origin(
             export_id=export_id,
             stream=stream,
@@ -219,6 +235,7 @@ class FileBlocks(Generic[B]):
         append, headers_at, room = self._batches.append, self._origin.record_headers, self._origin.record_room
         records, digests, partitions = self._records, self._digests, self._partitions
         has_returns, all_utf8 = run.has_returns, run.is_utf8
+        prepare = None if self._preparation is None else self._preparation.prepare
         next_offset = run.offset
         for number, raw in enumerate(run.raw, run.line):
             offset = next_offset
@@ -231,6 +248,12 @@ class FileBlocks(Generic[B]):
             if not key or len(key) + len(line) > room or not (all_utf8 or is_utf8(line)):
                 self._set_aside(line, number, offset)
                 continue
+            if prepare is not None:
+                prepared = prepare(line)
+                if isinstance(prepared, Reason) or len(key) + len(prepared) > room:
+                    self._bury_prepared(line, prepared, number, offset)
+                    continue
+                line = prepared
             # `partition_of` and `digest_of`, written out.
             partition = (murmur2(key, SEED) & 0x7FFFFFFF) % partitions
             digests[partition] += xxh3_64_intdigest(key + b"\0" + line)
@@ -243,6 +266,12 @@ class FileBlocks(Generic[B]):
         else:
             self._bury(line, why_no_record(line), number, offset, len(line))
 
+    def _bury_prepared(self, line: bytes, prepared: bytes | Reason, number: int, offset: int) -> None:
+        """Set a line aside for what it was prepared to: a reason, or a record that is too large."""
+        reason = prepared if isinstance(prepared, Reason) else Reason.RECORD_TOO_LARGE
+        self._bury(line, reason, number, offset, len(line))
+
     def _bury(self, line: bytes, reason: Reason, number: int, offset: int, length: int) -> None:
-        value = line[: self._origin.dead_letter_room]
-        self._dead_letters.append(DeadLetter(value, reason, number, offset, length, self._origin))
+        digest = "" if self._preparation is None else self._preparation.digest(line)
+        value = b"" if digest else line[: self._origin.dead_letter_room]
+        self._dead_letters.append(DeadLetter(value, reason, number, offset, length, self._origin, digest))

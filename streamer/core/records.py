@@ -80,6 +80,7 @@ class Reason(enum.StrEnum):
     NULL_ID = "null_id", "KEY_CONVERTER", "the Id is null"
     ID_NOT_TEXT = "id_not_text", "KEY_CONVERTER", "the Id is no string"
     EMPTY_ID = "empty_id", "KEY_CONVERTER", "the Id is an empty string"
+    UNEXPECTED_SHAPE = "unexpected_shape", "VALUE_CONVERTER", "a field is not as the schema of its entity type says"
     RECORD_TOO_LARGE = "record_too_large", "KAFKA_PRODUCE", "the record is larger than its topic accepts"
 
 
@@ -145,8 +146,13 @@ class Origin:
             return []
         return [_SPECVERSION, ("ce_id", self._prefix + b"%d" % offset), self._source, self._type, _JSON]
 
-    def dead_letter_headers(self, reason: Reason, *, line: int, offset: int, length: int) -> list[Header]:
-        """Headers of a dead letter: line number from 1; offset and length (without line ending) in bytes."""
+    def dead_letter_headers(
+        self, reason: Reason, *, line: int, offset: int, length: int, digest: str = ""
+    ) -> list[Header]:
+        """Headers of a dead letter: line number from 1; offset and length (without line ending) in bytes.
+
+        ``digest`` is that of a line that is not kept itself.
+        """
         return [
             _SPECVERSION,
             ("ce_id", self._prefix + b"%d" % offset),
@@ -159,6 +165,7 @@ class Origin:
             ("streamer.entity.type", self._stream.entity_type.value.encode()),
             ("streamer.line", b"%d" % line),
             ("streamer.length", b"%d" % length),
+            *([("streamer.digest", digest.encode())] if digest else []),
         ]
 
 

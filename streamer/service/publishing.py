@@ -15,7 +15,7 @@ from typing import TypeVar
 import msgspec
 import structlog
 
-from streamer.core.blocks import Block, BlockLimits, Cut, FileBlocks
+from streamer.core.blocks import Block, BlockLimits, Cut, FileBlocks, Preparation
 from streamer.core.checkpoint import Checkpoint, Counts, PartitionCounts, Position, Publishing
 from streamer.core.files import file_list, start_of
 from streamer.core.lifecycle import LifecycleError, Outcome, Published, transition
@@ -25,6 +25,7 @@ from streamer.kafka.producer import Message, Offsets
 from streamer.metrics import StreamMetrics
 from streamer.model import Export, ExportId, ExportStatus, StreamKey
 from streamer.service.clock import Clock
+from streamer.service.preparing import LineRules
 from streamer.service.reading import FileReader, Links, Reading
 from streamer.service.session import Session
 
@@ -74,8 +75,10 @@ class ExportPublisher:
         slots: asyncio.Semaphore,
         clock: Clock,
         metrics: StreamMetrics,
+        rules: LineRules | None = None,
     ) -> None:
         self._key = key
+        self._rules = rules
         self._links = links
         self._reader = reader
         self._settings = settings
@@ -146,6 +149,7 @@ class ExportPublisher:
     ) -> AsyncGenerator[tuple[Block[RecordBatches], str | None], None]:
         """Blocks from the checkpoint on, each with the ETag of its file. Ends early where the daemon is to stop."""
         position = state.position
+        preparation = self._rules.for_export(self._key, export.id, self._metrics) if self._rules else None
         latest: float | None = fetched_at
         for index in range(position.file, len(export.files)):
             cut = Cut(position.offset, position.line) if index == position.file else Cut()
@@ -158,7 +162,7 @@ class ExportPublisher:
             )
             if cut.offset:
                 self._metrics.download_resumed()
-            gathering = self._gather(session, ends, reading, export.id, index, cut, partitions)
+            gathering = self._gather(session, ends, reading, export.id, index, cut, partitions, preparation)
             async with aclosing(gathering):
                 async for block in gathering:
                     yield block, reading.etag
@@ -175,6 +179,7 @@ class ExportPublisher:
         index: int,
         cut: Cut,
         partitions: int,
+        preparation: Preparation | None,
     ) -> AsyncGenerator[Block[RecordBatches], None]:
         """The blocks of one file: closed by size, by age, by the file's end, and when the daemon is to stop."""
         settings, clock = self._settings, self._clock
@@ -188,6 +193,7 @@ class ExportPublisher:
             max_record_bytes=settings.max_record_bytes,
             headers=settings.headers,
             new_batches=session.new_batches,
+            preparation=preparation,
         )
         opened_at = clock.monotonic()
         async with aclosing(reading.chunks()) as chunks, Chunks(chunks, *ends.events) as incoming:

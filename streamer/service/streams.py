@@ -24,6 +24,7 @@ from streamer.mews.polling import ExportPolls
 from streamer.model import ConnectionName, EntityType, StreamKey
 from streamer.service.asking import INTENT_SECONDS, AskSettings
 from streamer.service.clock import Clock
+from streamer.service.preparing import line_rules
 from streamer.service.progress import Inbox
 from streamer.service.publishing import ExportPublisher, PublishSettings
 from streamer.service.reading import FileReader
@@ -119,6 +120,7 @@ def build_streams(
                 slots=slots,
                 clock=clock,
                 metrics=stream_metrics,
+                rules=line_rules(config, key.entity_type),
             )
             streams[key] = Stream(
                 key,

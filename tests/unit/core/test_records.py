@@ -101,6 +101,7 @@ def test_the_words_of_the_reasons_stay() -> None:
         "null_id": "KEY_CONVERTER",
         "id_not_text": "KEY_CONVERTER",
         "empty_id": "KEY_CONVERTER",
+        "unexpected_shape": "VALUE_CONVERTER",
         "record_too_large": "KAFKA_PRODUCE",
     }
     assert all(reason.message for reason in Reason)
