@@ -384,12 +384,14 @@ class MemoryMews:
 class MemoryHost:
     """Serves the files of ``MemoryMews`` in small chunks.
 
-    ``pauses`` holds back what follows a byte of a file, ``(name, offset)``, for so many seconds, once.
+    ``pauses`` holds back what follows a byte of a file, ``(name, offset)``, for so many seconds, once. ``breaks`` are
+    errors that the next chunks meet instead, used up by them.
     """
 
     def __init__(self, mews: MemoryMews, *, chunk_size: int = 16) -> None:
         self.chunk_size = chunk_size
         self.pauses: dict[tuple[str, int], float] = {}
+        self.breaks: list[Exception] = []
         self.served = 0
         self.opened: list[tuple[str, int]] = []
         self.etag: str | None = '"v1"'
@@ -419,6 +421,8 @@ class MemoryBody:
 
     async def __anext__(self) -> bytes:
         await asyncio.sleep(self._host.pauses.pop((self._name, self.position), 0.0))
+        if self._host.breaks:
+            raise self._host.breaks.pop(0)
         chunk = self._content[self.position : self.position + self._host.chunk_size]
         if not chunk:
             raise StopAsyncIteration

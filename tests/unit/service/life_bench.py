@@ -14,7 +14,7 @@ from streamer.core.blocks import BlockLimits, digest_of
 from streamer.core.checkpoint import Checkpoint, decode_checkpoint
 from streamer.core.partitioner import partition_of
 from streamer.core.records import UNREADABLE, identify
-from streamer.core.schedule import Cadence
+from streamer.core.schedule import Cadence, Sleep, next_step
 from streamer.core.scope import EVERYTHING
 from streamer.core.signals import Signal, SignalRecord, encode_signal
 from streamer.core.windows import UpdateWindows, WindowRules
@@ -70,9 +70,11 @@ class Bench:
     ) -> None:
         self.frozen = 0.0
         """Seconds for which the process has stood still: the clocks went on, the loop did not."""
+        self.wrong = timedelta()
+        """How far the machine's wall clock is off."""
         loop = asyncio.get_running_loop()
         self.clock = Clock(
-            now=lambda: START + timedelta(seconds=loop.time() + self.frozen),
+            now=lambda: START + timedelta(seconds=loop.time() + self.frozen) + self.wrong,
             monotonic=lambda: loop.time() + self.frozen,
             dice=lambda: 1.0,
         )
@@ -80,12 +82,8 @@ class Bench:
         self.kafka.on_commit = self._note_commit
         self.group = MemoryGroup()
         self.group.on_proof = lambda: self.journal.append(("proof", self.clock.monotonic()))
-        self.mews = MemoryMews(files)
-        self.mews.on_add = self._note_add
-        self.mews.now = lambda: SERVER_START + timedelta(seconds=loop.time() + self.frozen)
         self.signals = Signals()
         self.signalled = 0
-        self.host = MemoryHost(self.mews)
         self.metrics = Metrics()
         self.journal: list[tuple[str, float]] = []
         """What was proved, committed (the phase) and called, and when."""
@@ -104,6 +102,12 @@ class Bench:
         self._max_dead_letters = max_dead_letters
         self._is_transactional = is_transactional
         self.stream = self.new_stream()
+
+    def use(self, mews: MemoryMews) -> None:
+        """Another Mews than before; its host serves the files. For those who come to life from now on."""
+        self.mews = mews
+        self.mews.on_add = self._note_add
+        self.host = MemoryHost(mews)
 
     def new_stream(self) -> Stream:
         metrics = self.metrics.stream(KEY)
@@ -213,9 +217,13 @@ class Bench:
                 return
             self.stream = self.new_stream()
 
+    def kill(self) -> None:
+        """The process ends here and now; another one begins."""
+        self._living.cancel()
+
     def _died(self) -> None:
         if self.is_mortal:
-            self._living.cancel()
+            self.kill()
 
     @asynccontextmanager
     async def living(self) -> AsyncGenerator[None, None]:
@@ -251,6 +259,16 @@ class Bench:
         assert (first, second) == ("requesting", "proof")
         assert self.clock.monotonic() - intended_at <= INTENT_SECONDS
         self.journal.append(("add", self.clock.monotonic()))
+
+    def is_not_due(self) -> bool:
+        """Whether the stream has nothing to do yet, by its own schedule."""
+        cadence = Cadence(snapshot_interval=INTERVAL, always_due=self._once)
+        return isinstance(next_step(self.checkpoint, now=self.clock.now(), cadence=cadence), Sleep)
+
+    def retries(self) -> float:
+        """How often the metrics tell of a step that is tried again."""
+        samples = [sample for metric in self.metrics.registry.collect() for sample in metric.samples]
+        return sum(sample.value for sample in samples if sample.name == "streamer_retries_total")
 
     def times(self, what: str) -> list[float]:
         return [at for happened, at in self.journal if happened == what]
