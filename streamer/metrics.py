@@ -54,6 +54,9 @@ class Metrics:
             "path",
         )
         self.downloads_resumed = counter("downloads_resumed", "Downloads that went on in the middle of a file.")
+        self.topics_lost = counter(
+            "topics_lost", "Topics found made anew, and published to from the start: raise an alarm."
+        )
         self.phase = gauge("phase", "1 for the phase that the stream is in, 0 for those it was in.", "phase")
         self.lag = gauge("lag_seconds", "Age of what is published: now minus the end of the newest window.")
         self.blocked = gauge("blocked_seconds", "For how long another export has kept ours waiting; 0: it doesn't.")
@@ -120,6 +123,10 @@ class StreamMetrics:
     def export_ended(self, outcome: str) -> None:
         """``completed``, ``failed`` or ``expired``."""
         self._metrics.exports.labels(*self._labels, outcome).inc()
+
+    def topic_lost(self) -> None:
+        """What was published before is gone with its topic."""
+        self._metrics.topics_lost.labels(*self._labels).inc()
 
     def retried(self, reason: str) -> None:
         """A step is to be tried again; the reason is one of a few words, never a message."""

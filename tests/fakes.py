@@ -103,6 +103,10 @@ class MemoryKafka:
         self.append(topic, partition, Record(partition, -1, key, value, ()), transaction)
         self._end(transaction, "committed")
 
+    def make_anew(self, topic: str) -> None:
+        """Somebody has deleted it and made another of the same name."""
+        self._logs = {place: log for place, log in self._logs.items() if place[0] != topic}
+
     def producer(self, transactional_id: str, *, max_batch_size: int = 512 * 1024) -> MemoryProducer:
         return MemoryProducer(self, transactional_id, max_batch_size=max_batch_size)
 

@@ -201,7 +201,8 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     number of the take-over in it.
     ``partitions`` is the number of partitions of the entity topic when the stream first published to it: it stays
     in use, because more partitions would strand old versions of entities in a compacted topic. ``failures`` counts
-    exports that came to nothing, in a row.
+    exports that came to nothing, in a row. ``ends`` is, by partition of the entity topic, one past the last offset that
+    was ever published to: offsets only grow, so a topic that begins anew below it is another one of the same name.
 
     ``covered_to`` is how far the chain of windows has got, by Mews' clock: everything updated before it is published.
     ``window_span`` limits the next window after ``window_failures`` of them came to nothing in a row.
@@ -218,6 +219,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     cycle: int = 0
     state: State = Idle()
     partitions: int | None = None
+    ends: Mapping[str, int] = {}
     failures: int = 0
     snapshot: Completed | None = None
     window: Completed | None = None

@@ -8,6 +8,7 @@
     any of them ──Refused──> stopped ──LookedAt──> what it was before; publishing ──Overflowed──> stopped
     requesting ──FiltersRefused──> idle, without windows for a day
     by signals: requesting ──Adopted──> waiting; waiting, publishing ──Abandoned──> idle
+    publishing ──Published, below an offset that was published before──> idle: the topic was made anew
 
 Rule 1: everything that changes a state lives here; the loops around it carry out what it says.
 Rule 2: each arrow is one checkpoint, committed together with the events that the arrow returns.
@@ -373,6 +374,10 @@ def _published(
     stream: StreamKey, checkpoint: Checkpoint, state: Publishing, event: Published, *, now: datetime
 ) -> Outcome:
     """A block more of the export; with its last one, the end of it."""
+    lost = [number for number, counts in event.partitions.items() if counts.start < checkpoint.ends.get(str(number), 0)]
+    if lost:
+        return _topic_lost(stream, checkpoint, state, event.topic, min(lost), now=now)
+    ends = {**checkpoint.ends, **{str(number): counts.end for number, counts in event.partitions.items()}}
     partitions = dict(state.partitions)
     for partition, counts in event.partitions.items():
         earlier = partitions.get(str(partition))
@@ -387,7 +392,7 @@ def _published(
         events = (writer.file_published(file=at.file, name=at.name, size=at.size),)
     known_partitions = checkpoint.partitions or event.topic_partitions
     if not event.last:
-        return Outcome(checkpoint.moved_to(done, partitions=known_partitions, error=None), events)
+        return Outcome(checkpoint.moved_to(done, partitions=known_partitions, ends=ends, error=None), events)
     completed = Completed(
         export_id=state.export_id,
         requested_at=state.request.requested_at,
@@ -397,7 +402,7 @@ def _published(
         scope=state.request.scope,
         partial=state.request.partial,
     )
-    known = {"partitions": known_partitions, "failures": 0, "error": None}
+    known = {"partitions": known_partitions, "ends": ends, "failures": 0, "error": None}
     ended = checkpoint.moved_to(Idle(), **known, **_remembered(checkpoint, state.request, completed))
     return Outcome(ended, (*events, writer.export_completed(done, topic=event.topic)))
 
@@ -418,6 +423,24 @@ def _remembered(checkpoint: Checkpoint, request: Request, completed: Completed) 
         "covered_to": begins or request.server_time or request.requested_at,
         "let_tombstones_through": False,
     }
+
+
+def _topic_lost(
+    stream: StreamKey, checkpoint: Checkpoint, state: Publishing, topic: str, partition: int, *, now: datetime
+) -> Outcome:
+    """The topic was deleted and made anew, or has lost its end: all that was published before counts for nothing."""
+    reason = f"the topic {topic} ends below what was published to its partition {partition}: it was made anew"
+    anew = checkpoint.moved_to(
+        Idle(),
+        partitions=None,
+        ends={},
+        snapshot=None,
+        window=None,
+        covered_to=None,
+        failures=checkpoint.failures + 1,
+        error=LastError(at=now, message=reason),
+    )
+    return Outcome(anew, (Writer(stream, state.request, state.export_id, now).export_failed(reason),))
 
 
 def _ended(

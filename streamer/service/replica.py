@@ -246,7 +246,14 @@ class Replica:
     ) -> OwnedShard:
         names = self._config.topics
 
+        taken = 0
+
         async def take(shard: Shard) -> Session:
+            nonlocal taken
+            taken += 1
+            if taken > 1:
+                # There was trouble, and a topic that somebody has deleted meanwhile would be trouble for ever.
+                await prepare_topics(self._config)
             self._take_overs += 1
             return await take_over(
                 shard,

@@ -185,7 +185,15 @@ class Stream:
         await self._progress.rest(session, wait.total_seconds())
 
     async def _publish(self, session: Session, checkpoint: Checkpoint) -> Checkpoint:
+        ends = checkpoint.ends
+
         async def follow(committed: Checkpoint) -> Checkpoint:
+            nonlocal ends
+            if ends and not committed.ends and committed.error:
+                self._log.error("topic_lost", reason=committed.error.message)
+                self._metrics.topic_lost()
+                self._metrics.export_ended("failed")
+            ends = committed.ends
             return await self._heeding.heed(session, self._progress.moved(committed))
 
         away = asyncio.Event()

@@ -85,6 +85,7 @@ checkpoints = st.builds(
     cycle=numbers,
     state=states,
     partitions=st.none() | numbers,
+    ends=st.dictionaries(st.integers(0, 99).map(str), numbers, max_size=3),
     failures=numbers,
     snapshot=st.none() | completed,
     window=st.none() | completed,

@@ -279,7 +279,9 @@ def test_with_the_last_block_the_export_is_completed_and_everything_accounted_fo
     checkpoint, events = after(in_last_file, LAST)
     counts = Counts(size=60, lines=9, records=4, dead_letters=2, blank=3)
     done = Completed(export_id=E1, requested_at=REQUESTED, completed_at=NOW, counts=counts)
-    assert checkpoint == checkpoint_of(IDLE, failures=0, error=None, partitions=12, snapshot=done, covered_to=REQUESTED)
+    assert checkpoint == checkpoint_of(
+        IDLE, failures=0, error=None, partitions=12, ends={"1": 11, "11": 1}, snapshot=done, covered_to=REQUESTED
+    )
     assert events == [
         told("file_published", file=1, name="b.jsonl", bytes=40),
         told(
@@ -414,6 +416,27 @@ def test_whatever_happens_cycles_only_grow_positions_never_go_back_and_ends_are_
     assert len(set(life.completed)) == len(life.completed)
     assert (life.completed[-1] if life.completed else None) == (remembered.export_id if remembered else None)
     assert len(set(life.blocked)) == len(life.blocked)
+
+
+def test_a_block_below_what_was_published_tells_that_the_topic_was_made_anew_and_everything_begins_anew() -> None:
+    remembered = Completed(export_id=ExportId("e0"), requested_at=REQUESTED, completed_at=REQUESTED, counts=Counts())
+    before = Checkpoint(
+        state=PUBLISHING, cycle=4, partitions=12, ends={"1": 8, "2": 5}, snapshot=remembered, window=remembered
+    )
+    life = Life()
+    life.ends = {2: 4}
+    block = life.a_block(2, 0, file_ended=False)
+    outcome = transition(STREAM, before, block, now=NOW)
+    after = outcome.checkpoint
+    assert after.state == Idle()
+    assert (after.partitions, after.ends, after.snapshot, after.window, after.failures) == (None, {}, None, None, 1)
+    assert [event.name for event in outcome.events] == ["export_failed"]
+    assert after.error is not None
+    assert after.error.message == outcome.events[0].body["reason"]
+    assert "partition 2" in after.error.message
+    life.ends = {2: 5}
+    following = transition(STREAM, before, life.a_block(2, 0, file_ended=False), now=NOW).checkpoint
+    assert following.ends == {"1": 8, "2": 7}
 
 
 def test_a_blockage_of_the_next_cycle_is_told_again() -> None:

@@ -70,6 +70,7 @@ class Bench:
     ) -> None:
         self.frozen = 0.0
         """Seconds for which the process has stood still: the clocks went on, the loop did not."""
+        self.poll_interval = timedelta(minutes=5)
         self.wrong = timedelta()
         """How far the machine's wall clock is off."""
         loop = asyncio.get_running_loop()
@@ -82,8 +83,11 @@ class Bench:
         self.kafka.on_commit = self._note_commit
         self.group = MemoryGroup()
         self.group.on_proof = lambda: self.journal.append(("proof", self.clock.monotonic()))
+<<<<<<< HEAD
         self.signals = Signals()
         self.signalled = 0
+=======
+>>>>>>> 10d1b2e (Notice that a topic was deleted or made anew, and fill it again with a snapshot)
         self.metrics = Metrics()
         self.journal: list[tuple[str, float]] = []
         """What was proved, committed (the phase) and called, and when."""
@@ -101,13 +105,14 @@ class Bench:
         self._limits = BlockLimits(block_bytes, block_seconds)
         self._max_dead_letters = max_dead_letters
         self._is_transactional = is_transactional
-        self.stream = self.new_stream()
+        self.use(MemoryMews(files))
 
     def use(self, mews: MemoryMews) -> None:
-        """Another Mews than before; its host serves the files. For those who come to life from now on."""
+        """Another Mews, whose host serves the files, and a stream that speaks with it."""
         self.mews = mews
         self.mews.on_add = self._note_add
         self.host = MemoryHost(mews)
+        self.stream = self.new_stream()
 
     def new_stream(self) -> Stream:
         metrics = self.metrics.stream(KEY)
@@ -137,6 +142,7 @@ class Bench:
             clock=self.clock,
             metrics=metrics,
         )
+<<<<<<< HEAD
         settings = AskSettings(
             cadence=Cadence(
                 snapshot_interval=INTERVAL,
@@ -146,6 +152,11 @@ class Bench:
             ),
             scope=EVERYTHING,
             poll_interval=timedelta(minutes=5),
+=======
+        settings = StreamSettings(
+            cadence=Cadence(snapshot_interval=INTERVAL, always_due=self._once),
+            poll_interval=self.poll_interval,
+>>>>>>> 10d1b2e (Notice that a topic was deleted or made anew, and fill it again with a snapshot)
             blocked_pattern=re.compile("already running"),
             blocked_limit=BLOCKED_LIMIT,
         )

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from itertools import pairwise
+from typing import Any
 
 import msgspec
 import pytest
@@ -464,6 +465,44 @@ class TestExactlyOnce:
         (_, first), (_, resumed) = bench.host.opened
         assert first == 0
         assert resumed > 0
+
+
+def both(first: Callable[[Sequence[Any]], object], second: Callable[[Sequence[Any]], object]) -> Callable[..., object]:
+    return lambda records: (first(records), second(records))
+
+
+class TestTopicLost:
+    async def test_a_topic_made_anew_in_mid_export_fails_it_and_all_is_published_anew(self) -> None:
+        bench = Bench()
+        # Behind the first commits, as offsets are given again from 0.
+        bench.kafka.on_commit = both(bench.kafka.on_commit, lambda _: self.lose(bench, after=5))
+        with capture_logs() as logs:
+            await bench.live()
+        assert bench.told[-len(LIFE) :] == LIFE
+        (failed,) = [event for event in bench.events if event["event"] == "export_failed"]
+        assert failed["export_id"] == "e1"
+        assert "the topic mews.bill ends below what was published" in failed["reason"]
+        bench.check_completed("e2")
+        assert [log["log_level"] for log in logs if log["event"] == "topic_lost"] == ["error"]
+
+    async def test_a_topic_made_anew_between_exports_is_found_by_the_next_and_followed_by_a_snapshot(self) -> None:
+        bench = Bench(once=False)
+        async with bench.living():
+            await bench.until(lambda: "export_completed" in bench.told)
+            bench.kafka.make_anew(BILLS)
+            await bench.until(lambda: "export_failed" in bench.told, every=60)
+            lost = bench.checkpoint
+            await bench.until(lambda: bench.told.count("export_completed") == 2)
+        assert (lost.snapshot, lost.window, lost.partitions, dict(lost.ends)) == (None, None, None, {})
+        assert bench.mews.added == ["e1", "e2", "e3"]
+        bench.check_completed("e3")
+        second, third = bench.times("add")[1:]
+        # At once: what lies between is the one poll of the export that failed.
+        assert third - second <= bench.poll_interval.total_seconds() + 1
+
+    def lose(self, bench: Bench, *, after: int) -> None:
+        if len(bench.checkpoints) == after:
+            bench.kafka.make_anew(BILLS)
 
 
 class TestHigherVersions:
