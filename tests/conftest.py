@@ -19,7 +19,11 @@ settings.register_profile("thorough", max_examples=1000, deadline=None)
 settings.load_profile("quick")
 
 
+PLAIN = [structlog.processors.KeyValueRenderer(key_order=["event"])]
+
+
 def pytest_configure() -> None:
+    plain_logs()
     # Before Python 3.12 pytest-asyncio otherwise makes a loop, to have one to put back after an async test, and leaves
     # it open: a ResourceWarning in some later test, and so an error there.
     asyncio.set_event_loop(None)
@@ -36,13 +40,21 @@ def machine() -> Iterator[Mapping[str, str]]:
         yield found
 
 
+def plain_logs() -> None:
+    """What is logged goes to the captured output in one word for each value: no colours and no tables, which cost most
+    of a test's time.
+    """
+    structlog.reset_defaults()
+    structlog.configure(processors=PLAIN)
+
+
 @pytest.fixture(autouse=True)
 def logs_of_the_next_test() -> Iterator[None]:
     """A test that configures the logs of the process leaves none of that to those after it."""
     yield
-    if not structlog.is_configured():
+    if structlog.get_config()["processors"] is PLAIN:
         return
-    structlog.reset_defaults()
+    plain_logs()
     root = logging.getLogger()
     for handler in root.handlers[:]:
         if type(handler).__module__.startswith("streamer."):

@@ -33,8 +33,9 @@ NOTHING = Counts()
 Decision = Callable[[Mapping[int, Offsets]], Outcome]
 """What to commit, once it is known between which offsets the block's records lie."""
 
-_LOOK_SECONDS = 5.0
-"""How often a session looks for checkpoints of its own that are buried: sooner than compaction by far."""
+_LOOK_SECONDS = 60.0
+"""How often a session looks for checkpoints of its own that are buried: sooner by far than compaction, which leaves the
+newest segment alone, an hour's worth."""
 
 
 class ShardTopics(msgspec.Struct, frozen=True):
@@ -149,7 +150,8 @@ class Session:
                 for stream in self._buried():
                     await self._write_anew(stream)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.lost.wait(), _LOOK_SECONDS)
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self.lost.wait()
 
     def _buried(self) -> list[StreamKey]:
         buried = []

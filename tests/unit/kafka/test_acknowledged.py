@@ -12,8 +12,6 @@ from streamer.kafka.acknowledged import PROOF_SECONDS, AcknowledgedProducer
 from streamer.kafka.sending import Message, Offsets
 from tests.fakes import MemoryKafka, PlainMemoryProducer, Record, Trouble
 
-pytestmark = pytest.mark.looptime(noop_cycles=0)  # nothing comes from outside: time need not wait for it
-
 BILLS, EVENTS, CHECKPOINTS = "bill", "exports", "checkpoints"
 
 

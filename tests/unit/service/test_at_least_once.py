@@ -25,8 +25,6 @@ from tests.unit.service.life_bench import (
     summary,
 )
 
-pytestmark = pytest.mark.looptime(noop_cycles=0)  # nothing comes from outside: time need not wait for it
-
 TROUBLES = [Trouble.BATCH_FAILS, Trouble.DIES_BEFORE_COMMIT, Trouble.DIES_AFTER_COMMIT]
 
 
@@ -68,17 +66,15 @@ async def test_a_life_without_trouble_has_no_repeats() -> None:
     assert check_completed(bench) == 0
 
 
-@pytest.mark.parametrize("is_mortal", [False, True], ids=["lives on", "dies"])
 @pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: trouble.name.lower())
-async def test_whichever_batch_fails_nothing_is_lost_and_repeats_are_the_same(
-    trouble: Trouble, is_mortal: bool
-) -> None:
+async def test_whichever_batch_fails_nothing_is_lost_and_repeats_are_the_same(trouble: Trouble) -> None:
     smooth = Bench(is_transactional=False)
     await smooth.live()
     repeats = 0
     for batch in range(1, smooth.kafka.batches + 1):
         bench = Bench(is_transactional=False)
-        bench.is_mortal = is_mortal
+        # Every other time it is the death of the process too; of which batches, differs from trouble to trouble.
+        bench.is_mortal = (batch + TROUBLES.index(trouble)) % 2 == 0
         bench.kafka.batch_troubles = {batch: trouble}
         await bench.live()
         if len(bench.mews.added) == 1:
@@ -173,7 +169,7 @@ async def test_a_late_checkpoint_is_written_over_though_nothing_happens_in_the_s
     two.write_late(stale, 8)
     # With the commit of a neighbour the table learns of it.
     await session.commit(OTHER, lambda _: Outcome(Checkpoint()))
-    await asyncio.sleep(5)
+    await asyncio.sleep(60)
     assert two.cycles() == [1, 2, 2, 0, 2]
     assert not session.lost.is_set()
     session.lost.set()

@@ -18,8 +18,6 @@ from streamer.service.publishing import END, Chunks, one_ahead
 from tests.fakes import Trouble
 from tests.unit.service.life_bench import BILLS, DEAD, SHARD, Bench
 
-pytestmark = pytest.mark.looptime(noop_cycles=0)  # nothing comes from outside: time need not wait for it
-
 LINES = b"".join(b'{"Id":"%02d"}\n' % n for n in range(10))
 LINE_BYTES = 12
 

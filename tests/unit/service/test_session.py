@@ -20,8 +20,6 @@ from streamer.service.session import Decision, Session, take_over
 from tests.fakes import Trouble, entry_of, json_of
 from tests.unit.service.life_bench import CHECKPOINTS, DEAD, EVENTS, KEY, SHARD, TOPICS, Bench
 
-pytestmark = pytest.mark.looptime(noop_cycles=0)  # nothing comes from outside: time need not wait for it
-
 OTHER = StreamKey(ConnectionName("other"), EntityType.COMPANY)
 
 

@@ -19,8 +19,6 @@ from streamer.service.shard import OwnedShard, Sessions
 from tests.fakes import Trouble
 from tests.unit.service.life_bench import KEY, SHARD, Bench
 
-pytestmark = pytest.mark.looptime(noop_cycles=0)  # nothing comes from outside: time need not wait for it
-
 
 class WritingStream:
     """Commits in every session, ``each`` times or until it fails, ``lives`` sessions long."""

@@ -27,8 +27,6 @@ from tests.fakes import Record, Trouble
 from tests.unit.cases import cases
 from tests.unit.service.life_bench import BILLS, BLOCKED_LIMIT, CHECKPOINTS, INTERVAL, KEY, SHARD, START, Bench
 
-pytestmark = pytest.mark.looptime(noop_cycles=0)  # nothing comes from outside: time need not wait for it
-
 HOUR = 3600.0
 PENDING, SUCCESS = ExportStatus.PENDING, ExportStatus.SUCCESS
 LIFE = ["export_requested", "export_ready", "file_published", "file_published", "file_published", "export_completed"]
