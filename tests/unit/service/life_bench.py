@@ -83,11 +83,8 @@ class Bench:
         self.kafka.on_commit = self._note_commit
         self.group = MemoryGroup()
         self.group.on_proof = lambda: self.journal.append(("proof", self.clock.monotonic()))
-<<<<<<< HEAD
         self.signals = Signals()
         self.signalled = 0
-=======
->>>>>>> 10d1b2e (Notice that a topic was deleted or made anew, and fill it again with a snapshot)
         self.metrics = Metrics()
         self.journal: list[tuple[str, float]] = []
         """What was proved, committed (the phase) and called, and when."""
@@ -100,8 +97,9 @@ class Bench:
         self.take_overs = 0
         self.session: Session | None = None
         self._once = once
-        self._update_interval = update_interval
-        self._windows = windows
+        self._cadence = Cadence(
+            snapshot_interval=INTERVAL, windows=windows, update_interval=update_interval, always_due=once
+        )
         self._limits = BlockLimits(block_bytes, block_seconds)
         self._max_dead_letters = max_dead_letters
         self._is_transactional = is_transactional
@@ -111,6 +109,7 @@ class Bench:
         """Another Mews, whose host serves the files, and a stream that speaks with it."""
         self.mews = mews
         self.mews.on_add = self._note_add
+        self.mews.now = lambda: SERVER_START + timedelta(seconds=self.clock.monotonic())
         self.host = MemoryHost(mews)
         self.stream = self.new_stream()
 
@@ -142,21 +141,10 @@ class Bench:
             clock=self.clock,
             metrics=metrics,
         )
-<<<<<<< HEAD
         settings = AskSettings(
-            cadence=Cadence(
-                snapshot_interval=INTERVAL,
-                windows=self._windows,
-                update_interval=self._update_interval,
-                always_due=self._once,
-            ),
+            cadence=self._cadence,
             scope=EVERYTHING,
-            poll_interval=timedelta(minutes=5),
-=======
-        settings = StreamSettings(
-            cadence=Cadence(snapshot_interval=INTERVAL, always_due=self._once),
             poll_interval=self.poll_interval,
->>>>>>> 10d1b2e (Notice that a topic was deleted or made anew, and fill it again with a snapshot)
             blocked_pattern=re.compile("already running"),
             blocked_limit=BLOCKED_LIMIT,
         )
@@ -273,8 +261,8 @@ class Bench:
 
     def is_not_due(self) -> bool:
         """Whether the stream has nothing to do yet, by its own schedule."""
-        cadence = Cadence(snapshot_interval=INTERVAL, always_due=self._once)
-        return isinstance(next_step(self.checkpoint, now=self.clock.now(), cadence=cadence), Sleep)
+        now, server_now = self.clock.now(), self.mews.now()
+        return isinstance(next_step(self.checkpoint, now=now, server_now=server_now, cadence=self._cadence), Sleep)
 
     def retries(self) -> float:
         """How often the metrics tell of a step that is tried again."""
