@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from collections.abc import Callable
-from typing import Any
 
-import msgspec
 from aiohttp import web
 
 from streamer.errors import ConfigError
 from streamer.metrics import CONTENT_TYPE, Metrics
+from streamer.service.page import StatusPage
 
-_INDEX = """streamer
-
-/livez        the process works
-/readyz       it takes part in the group
-/metrics      for Prometheus
-/api/streams  every stream of every replica, as JSON
-"""
+_LEAVE_SECONDS = 2.0
+"""How long a request under way may take to end, once the port is closed."""
 
 
 class Probes:
-    """Serves them; ``ready`` and ``rows`` are asked at each request."""
+    """Serves them; ``ready`` is asked at each request."""
 
-    def __init__(
-        self, *, metrics: Metrics, ready: Callable[[], bool], rows: Callable[[], list[dict[str, Any]]]
-    ) -> None:
+    def __init__(self, *, metrics: Metrics, ready: Callable[[], bool], page: StatusPage) -> None:
         self._metrics = metrics
         self._ready = ready
-        self._rows = rows
+        self._page = page
+        self._showing: asyncio.Task[None] | None = None
         self._runner: web.AppRunner | None = None
         self.port = 0
         """The port that is listened on, once ``start`` has returned."""
@@ -39,14 +33,13 @@ class Probes:
         app = web.Application()
         app.add_routes(
             [
-                web.get("/", self._index),
+                *self._page.routes(),
                 web.get("/livez", self._livez),
                 web.get("/readyz", self._readyz),
                 web.get("/metrics", self._serve_metrics),
-                web.get("/api/streams", self._streams),
             ]
         )
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=_LEAVE_SECONDS)
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, host, port).start()
@@ -57,14 +50,16 @@ class Probes:
                 raise ConfigError("http.port", problem) from error
             raise ConfigError("http.host", f"can't listen on {host}:{port}: {error.strerror}") from error
         self.port = self._runner.addresses[0][1]
+        self._showing = asyncio.create_task(self._page.run(), name="status page")
 
     async def stop(self) -> None:
         """Close the port."""
+        if self._showing is not None:
+            self._showing.cancel()
+            await asyncio.gather(self._showing, return_exceptions=True)
+        self._page.close()
         if self._runner is not None:
             await self._runner.cleanup()
-
-    async def _index(self, _request: web.Request) -> web.Response:
-        return web.Response(text=_INDEX)
 
     async def _livez(self, _request: web.Request) -> web.Response:
         # That the loop came here is the proof; Kafka or Mews being down is no reason to restart.
@@ -76,6 +71,3 @@ class Probes:
 
     async def _serve_metrics(self, _request: web.Request) -> web.Response:
         return web.Response(body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
-
-    async def _streams(self, _request: web.Request) -> web.Response:
-        return web.Response(body=msgspec.json.encode({"streams": self._rows()}), content_type="application/json")

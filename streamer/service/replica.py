@@ -31,6 +31,7 @@ from streamer.metrics import Metrics
 from streamer.model import Shard, StreamKey
 from streamer.service.allocator import keep_large_buffers
 from streamer.service.clock import Clock
+from streamer.service.page import StatusPage
 from streamer.service.probes import Probes
 from streamer.service.session import Session, ShardTopics, take_over
 from streamer.service.shard import OwnedShard
@@ -69,7 +70,14 @@ class Replica:
         self._once = once
         self._owner = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
         self._session_seconds = config.kafka.session_timeout.total_seconds()
-        self._probes = Probes(metrics=metrics, ready=self._is_ready, rows=self.rows)
+        page = StatusPage(
+            rows=self.rows,
+            ready=self._is_ready,
+            replica=self._owner,
+            prefix=config.topics.prefix,
+            clock=clock.monotonic,
+        )
+        self._probes = Probes(metrics=metrics, ready=self._is_ready, page=page)
         self._ownership: Ownership | None = None
         self._reader: CheckpointReader | None = None
         self._signals = Signals()
@@ -82,7 +90,11 @@ class Replica:
     def rows(self) -> list[dict[str, Any]]:
         """The state of all streams, for ``/api/streams``."""
         entries = self._reader.entries if self._reader else {}
-        return stream_rows(self._chosen, entries, now=self._clock.now())
+        rows = stream_rows(self._chosen, entries, now=self._clock.now())
+        for row in rows:
+            # A checkpoint tells who wrote it; who works on the stream now, only each replica knows of its own.
+            row["here"] = partition_of(row["stream"].encode(), CHECKPOINT_SHARDS) in self._working
+        return rows
 
     async def run(self) -> None:
         """Work until the clock's ``stopping`` is set, then drain. Raises ``ConfigError``, ``FatalError``."""

@@ -33,10 +33,12 @@ def _row(key: str, entry: Entry | None, *, now: datetime) -> dict[str, Any]:
         "term": checkpoint.term,
         "cycle": checkpoint.cycle,
         "paused": checkpoint.paused,
+        "fresh_until": fresh,
         "lag_seconds": round((now - fresh).total_seconds(), 1) if fresh else None,
         "failures": checkpoint.failures,
         "error": scrub(checkpoint.error.message) if checkpoint.error else None,
         "error_at": checkpoint.error.at if checkpoint.error else None,
+        "look_at": checkpoint.state.look_at if isinstance(checkpoint.state, Stopped) else None,
         "export": _export(checkpoint),
         "last_snapshot": _completed(checkpoint.snapshot),
         "last_window": _completed(checkpoint.window),
@@ -80,6 +82,7 @@ def _export(checkpoint: Checkpoint) -> dict[str, Any] | None:
             "bytes_total": state.files.size,
             "lines": state.counts.lines,
             "records": state.counts.records,
+            "unchanged": state.counts.unchanged,
             "dead_letters": state.counts.dead_letters,
         }
     return export
@@ -97,6 +100,10 @@ def _completed(completed: Completed | None) -> dict[str, Any] | None:
         "bytes": counts.size,
         "lines": counts.lines,
         "records": counts.records,
+        "unchanged": counts.unchanged,
         "dead_letters": counts.dead_letters,
         "blank": counts.blank,
+        "tombstones": counts.tombstones,
+        "tombstones_withheld": completed.tombstones_withheld,
+        "withheld_why": completed.withheld_why,
     }

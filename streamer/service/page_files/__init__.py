@@ -1,0 +1,1 @@
+"""The files of the status page, served as they are."""
