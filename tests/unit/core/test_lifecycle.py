@@ -28,6 +28,7 @@ from streamer.core.checkpoint import (
     State,
     Stopped,
     Waiting,
+    WantedSnapshot,
 )
 from streamer.core.lifecycle import (
     Abandoned,
@@ -47,6 +48,7 @@ from streamer.core.lifecycle import (
     Retried,
     transition,
 )
+from streamer.core.windows import Cut
 from streamer.model import ConnectionName, EntityType, ExportId, ExportKind, StreamKey, Window
 from tests.unit.cases import cases
 
@@ -325,6 +327,102 @@ def test_a_completed_window_is_remembered_beside_the_snapshot() -> None:
     assert checkpoint.window is not None
     assert checkpoint.window.window == window
     assert events[-1]["window"] == {"start": "2026-03-01T12:00:00Z", "end": "2026-03-01T13:30:00Z"}
+
+
+WINDOW = Window(REQUESTED - timedelta(hours=1), REQUESTED)
+WINDOW_REQUEST = Request(
+    cycle=4,
+    kind=ExportKind.WINDOW,
+    requested_at=REQUESTED,
+    window=WINDOW,
+    covers_to=WINDOW.end,
+    server_time=REQUESTED,
+    scope="s1",
+)
+WINDOW_WAITING = Waiting(request=WINDOW_REQUEST, export_id=E1)
+WINDOW_PUBLISHING = msgspec.structs.replace(PUBLISHING, request=WINDOW_REQUEST)
+
+
+def test_a_completed_window_moves_the_chain_and_forgets_its_failures() -> None:
+    span = timedelta(hours=2)
+    checkpoint, _ = after(WINDOW_PUBLISHING, LAST, covered_to=WINDOW.start, window_failures=4, window_span=span)
+    assert checkpoint.covered_to == WINDOW.end
+    assert (checkpoint.window_failures, checkpoint.window_span) == (0, None)
+    assert checkpoint.window is not None
+    assert checkpoint.window.scope == "s1"
+
+
+def test_a_window_that_comes_to_nothing_leaves_the_chain_where_it_is_and_halves_the_third_time() -> None:
+    checkpoint, _ = after(WINDOW_WAITING, INPUTS["ended"], covered_to=WINDOW.start, window_failures=1)
+    assert (checkpoint.covered_to, checkpoint.window_failures, checkpoint.window_span) == (WINDOW.start, 2, None)
+    checkpoint, _ = after(WINDOW_WAITING, INPUTS["ended"], covered_to=WINDOW.start, window_failures=2)
+    assert (checkpoint.window_failures, checkpoint.window_span) == (3, timedelta(minutes=30))
+    assert checkpoint.state == Idle(not_before=LATER, failed=ExportKind.WINDOW)
+
+
+def test_the_first_snapshot_begins_the_chain_at_mews_time_of_its_request_and_later_ones_leave_it() -> None:
+    at_mews = REQUESTED - timedelta(days=3)
+    request = msgspec.structs.replace(REQUEST, server_time=at_mews)
+    publishing = msgspec.structs.replace(PUBLISHING, request=request)
+    assert after(publishing, LAST)[0].covered_to == at_mews
+    assert after(publishing, LAST, covered_to=WINDOW.start)[0].covered_to == WINDOW.start
+    before_windows = Completed(ExportId("e0"), WINDOW.start, REQUESTED, Counts())
+    assert after(publishing, LAST, snapshot=before_windows)[0].covered_to == WINDOW.start
+
+
+def test_the_time_at_mews_is_that_of_the_answer_where_it_was_not_known_before() -> None:
+    for known, expected in ((None, NOW), (REQUESTED, REQUESTED)):
+        requesting = Requesting(request=msgspec.structs.replace(REQUEST, server_time=known))
+        state = after(requesting, Added(E1, NOW))[0].state
+        assert isinstance(state, Waiting)
+        assert state.request.server_time == expected
+
+
+def test_a_window_is_asked_for_once_more_as_it_is_cut_now_and_a_snapshot_with_the_time_of_its_first_call() -> None:
+    newer = Window(WINDOW.start, NOW)
+    retried = Retried(scope="s2", cut=Cut(newer, covers_to=NOW, partial=True), server_time=NOW)
+    state = after(Requesting(request=WINDOW_REQUEST), retried)[0].state
+    assert isinstance(state, Requesting)
+    assert state.attempt == 2
+    assert state.request == msgspec.structs.replace(
+        WINDOW_REQUEST, window=newer, covers_to=NOW, partial=True, scope="s2", server_time=NOW
+    )
+    snapshot = msgspec.structs.replace(REQUEST, server_time=REQUESTED)
+    state = after(Requesting(request=snapshot), Retried(scope="s2", server_time=NOW))[0].state
+    assert isinstance(state, Requesting)
+    assert state.request == msgspec.structs.replace(snapshot, scope="s2")
+
+
+def test_an_account_that_may_not_filter_is_remembered_until_a_window_is_accepted() -> None:
+    requesting = Requesting(request=WINDOW_REQUEST)
+    checkpoint, events = after(requesting, FiltersRefused("Invalid Filters"))
+    assert (checkpoint.state, checkpoint.filters_refused_at, checkpoint.failures) == (IDLE, NOW, 2)
+    assert not events
+    assert after(requesting, Added(E1), filters_refused_at=REQUESTED)[0].filters_refused_at is None
+    assert after(REQUESTING, Added(E1), filters_refused_at=REQUESTED)[0].filters_refused_at == REQUESTED
+
+
+def test_what_is_wanted_begins_once_and_stays_wanted_while_it_comes_to_nothing() -> None:
+    wanted = WantedSnapshot(changes_only=False)
+    due = Due(ExportKind.SNAPSHOT, changes_only=False, wanted=True)
+    begun, _ = after(IDLE, due, wanted_snapshot=wanted, wanted_window=True)
+    assert (begun.wanted_snapshot, begun.wanted_window) == (None, True)
+    request = msgspec.structs.replace(REQUEST, wanted=True, changes_only=False)
+    waiting = Waiting(request=request, export_id=E1)
+    assert after(waiting, INPUTS["ended"])[0].wanted_snapshot == wanted
+    # Another signal has come meanwhile, which would be content with changes.
+    assert after(waiting, INPUTS["ended"], wanted_snapshot=WantedSnapshot())[0].wanted_snapshot == wanted
+    publishing = msgspec.structs.replace(PUBLISHING, request=request)
+    assert after(publishing, INPUTS["overflowed"])[0].wanted_snapshot == wanted
+    assert after(waiting, INPUTS["abandoned"])[0].wanted_snapshot is None
+    window = msgspec.structs.replace(WINDOW_WAITING, request=msgspec.structs.replace(WINDOW_REQUEST, wanted=True))
+    assert after(window, INPUTS["ended"])[0].wanted_window
+    assert not after(IDLE, Due(ExportKind.WINDOW, window=WINDOW, wanted=True), wanted_window=True)[0].wanted_window
+
+
+def test_tombstones_are_let_through_until_the_next_snapshot_completes() -> None:
+    assert after(WINDOW_PUBLISHING, LAST, let_tombstones_through=True)[0].let_tombstones_through
+    assert not after(PUBLISHING, LAST, let_tombstones_through=True)[0].let_tombstones_through
 
 
 class Life:
