@@ -342,10 +342,15 @@ class MemoryMews:
         self.asked: list[tuple[Window | None, Scope]] = []
         self.now: Callable[[], datetime | None] = lambda: None
         """What its answers' dates say."""
-        self.server_now: datetime | None = None
+        self.is_heard = False
+        """Whether this process has had an answer."""
         self.add_calls = 0
         self.fetches = 0
         self.on_add: Callable[[], object] = lambda: None
+
+    @property
+    def server_now(self) -> datetime | None:
+        return self.now() if self.is_heard else None
 
     async def add(
         self, entity_type: EntityType, *, window: Window | None, scope: Scope, within: float | None = None
@@ -356,7 +361,7 @@ class MemoryMews:
         self.on_add()
         scripted = self.adds.pop(0) if self.adds else None
         self.asked.append((window, scope))
-        self.server_now = self.now()
+        self.is_heard = True
         if scripted is None:
             self.added.append(ExportId(f"e{len(self.added) + 1}"))
         answer = scripted or Accepted(Export(self.added[-1], ExportStatus.PENDING), self.server_now)
@@ -369,7 +374,7 @@ class MemoryMews:
     async def fetch(self, export_id: ExportId) -> Export | None:
         await asyncio.sleep(0)
         self.fetches += 1
-        self.server_now = self.now()
+        self.is_heard = True
         answer = self.answers.pop(0) if self.answers else ExportStatus.SUCCESS
         if isinstance(answer, Exception):
             raise answer
