@@ -22,9 +22,7 @@ from streamer.core.signals import (
 from streamer.errors import AccessRefusedError, AddRejectedError, MewsUnavailableError
 from streamer.model import EntityType, Export, ExportId, ExportStatus, Window
 from tests.fakes import Trouble
-from tests.unit.service.life_bench import BLOCKED_LIMIT, INTERVAL, SERVER_START, Bench
-
-pytestmark = pytest.mark.looptime(noop_cycles=0)  # nothing comes from outside: time need not wait for it
+from tests.unit.service.life_bench import BILLS, BLOCKED_LIMIT, INTERVAL, SERVER_START, Bench
 
 UPDATES = timedelta(minutes=15)
 LINES = b"".join(b'{"Id":"%02d"}\n' % n for n in range(10))
@@ -176,9 +174,9 @@ class TestSignals:
             )
             await bench.signal(Pause())
             await until_told(bench, "signal_applied")
-            published = len(bench.kafka.committed("mews.bill"))
+            published = len(bench.kafka.committed(BILLS))
             await asyncio.sleep(3600)
-            assert len(bench.kafka.committed("mews.bill")) == published < 10
+            assert len(bench.kafka.committed(BILLS)) == published < 10
             assert bench.checkpoint.paused
             await bench.signal(Resume())
             await until_told(bench, "export_completed")
@@ -222,6 +220,21 @@ class TestSignals:
         assert (failed["export_id"], failed["reason"]) == ("e1", "abandoned by a signal")
         bench.check_completed("e2")
 
+    @pytest.mark.parametrize("signal", [Pause(), AbandonExport()])
+    async def test_a_block_that_is_gathered_already_stays_out_after_a_signal(self, signal: Signal) -> None:
+        bench = a_bench()
+        bench.kafka.commit_seconds = 1.0
+        async with bench.living():
+            await bench.until_publishing()
+            # While the first block is being committed, and the second one is in hand.
+            await bench.signal(signal)
+            await until_told(bench, "signal_applied")
+            await asyncio.sleep(30)
+            assert len([r for r in bench.kafka.committed(BILLS) if r.ce_id.startswith("e1/")]) == 4
+            await bench.signal(Resume())
+            await until_told(bench, "export_completed")
+        bench.check_completed(bench.mews.added[-1])
+
     async def test_a_stopped_stream_tries_again_at_once(self) -> None:
         bench = a_bench()
         bench.mews.adds = [AccessRefusedError("401")]
@@ -260,7 +273,7 @@ class TestSignals:
             await until_told(bench, "export_failed")
             bench.mews.adds = []
         assert "the adopted export is" in next(e for e in bench.events if e["event"] == "export_failed")["reason"]
-        assert not bench.kafka.committed("mews.bill")
+        assert not bench.kafka.committed(BILLS)
 
     async def test_an_answer_that_comes_while_a_signal_moves_the_checkpoint_is_not_lost(self) -> None:
         bench = a_bench()
