@@ -77,8 +77,8 @@ class ExportApi:
             if self._data.moves and export.status(machine) is Status.PENDING:
                 continue
             given = self._given.get(request.entity_type)
-            export.moment = now
-            export.files = self._data.files(request, export.access_token, now) if given is None else given
+            moment = export.moment = self._data.looks_at(request, now)
+            export.files = self._data.files(request, export.access_token, moment) if given is None else given
             self._spoil(export)
             del self._ahead[export_id]
 

@@ -1,7 +1,7 @@
 """A data set that moves, as the tokens see it: which enterprises each reaches, and whether time goes on there."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from streamer.sandbox.api_requests import AddRequest, ApiError, Scope
 from streamer.sandbox.export_files import ExportFile
@@ -21,6 +21,7 @@ class MovingData:
             token: frozenset(settings.reach.get(position, range(ENTERPRISES)))
             for position, token in enumerate(settings.access_tokens)
         }
+        self._stale_seconds = settings.stale_seconds
         self._world = MovingWorld(settings, start)
         self._chain = chain_id(settings.seed)
         self._numbers = {enterprise: number for number, enterprise in enumerate(enterprise_ids(settings.seed))}
@@ -29,8 +30,14 @@ class MovingData:
         """Raises `ApiError` where the scope is not within the token's reach."""
         self._asked(request, token)
 
+    def looks_at(self, request: AddRequest, now: datetime) -> datetime:
+        """The moment that an export holds which looks at the data now; that of a snapshot may be some time ago."""
+        is_snapshot = request.updated is None and request.posting is None
+        ago = int(now.timestamp()) * 7919 % (self._stale_seconds + 1) if is_snapshot else 0
+        return self.seen_at(now - timedelta(seconds=ago))
+
     def files(self, request: AddRequest, token: str, moment: datetime) -> list[ExportFile]:
-        """The files of an export that looks at the data at a moment."""
+        """The files of an export that holds the data of a moment."""
         updated, posting = request.updated, request.posting
         selection = Selection(
             request.entity_type,
@@ -38,7 +45,7 @@ class MovingData:
             (updated.start_utc, updated.end_utc) if updated else None,
             (posting.start, posting.end) if posting else None,
         )
-        return self._world.files(selection, self.seen_at(moment))
+        return self._world.files(selection, moment)
 
     def truth(self, entity_type: str, token: str, moment: datetime) -> Iterator[bytes]:
         """The lines, without their newlines, of all that a token reaches at a moment."""

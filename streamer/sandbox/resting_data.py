@@ -17,6 +17,9 @@ class RestingData:
     def check(self, request: AddRequest, token: str) -> None:
         """Nobody knows the enterprises here: every scope is welcome, and selects nothing."""
 
+    def looks_at(self, request: AddRequest, now: datetime) -> datetime:  # noqa: ARG002 - see check
+        return now
+
     def files(self, request: AddRequest, token: str, moment: datetime) -> list[ExportFile]:  # noqa: ARG002 - see check
         settings = self._settings
         lines = page(request.entity_type, settings.seed, settings.line_bytes if settings.lines == "fixed" else None)

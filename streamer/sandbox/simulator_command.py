@@ -137,6 +137,10 @@ def _reaches(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> 
 )  # fmt: skip
 @click.option("--late-seconds", type=click.IntRange(0), default=DEFAULTS.late_seconds, help="... by so much at most.")
 @click.option(
+    "--stale-seconds", type=click.IntRange(0), default=DEFAULTS.stale_seconds,
+    help="Let snapshots hold a moment up to so long before their request, worse than the API promises.",
+)  # fmt: skip
+@click.option(
     "--reach", metavar="TOKEN=ENTERPRISES", multiple=True, callback=_reaches,
     help="Enterprises that an access token reaches, all by number: --reach 0=0,1 --reach 1=2. Default: all three.",
 )  # fmt: skip

@@ -28,6 +28,7 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     merged_share: float = 0.2  # of customers and companies, which are merged some day
     late_share: float = 0.05  # of the updates, which show later than their `UpdatedUtc` by up to ...
     late_seconds: int = 600  # ... so much
+    stale_seconds: int = 0  # a snapshot, worse than documented, holds a moment up to so long before its request
     reach: dict[int, tuple[int, ...]] = {}  # enterprises by position of their access token; default: all of them
     start: datetime | None = None  # what time the clock has at first, and when the world begins to move; default: now
     speed: float = 1.0  # seconds of the clock in a second; 0: it stands still

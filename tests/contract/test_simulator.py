@@ -10,6 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 import yarl
 
@@ -199,6 +200,21 @@ async def test_an_export_of_data_that_move_is_the_truth_of_one_moment_before_its
         async with caller.fetch(file["Url"]) as response:
             lines += (await response.read()).splitlines()
     assert lines == list(simulator.truth("Bill", at=moment)) != list(simulator.truth("Bill"))
+
+
+@pytest.mark.parametrize("settings", [msgspec.structs.replace(MOVING, stale_seconds=1800)], indirect=True)
+async def test_a_snapshot_may_be_stale_and_a_window_never_is(caller: Caller) -> None:
+    simulator, ages = caller.simulator, []
+    window = {"UpdatedUtc": {"StartUtc": "2026-02-01T00:00:00Z", "EndUtc": "2026-02-28T00:00:00Z"}}
+    for filters in (None, None, window):
+        added = await caller.add(Filters=filters)
+        simulator.advance(1001)
+        await caller.get(added["Id"])
+        moment = simulator.export(added["Id"]).moment
+        assert moment is not None
+        ages.append((simulator.now() - moment).total_seconds())
+    assert 0 < max(ages[:2]) <= 1800
+    assert ages[2] == 0
 
 
 @pytest.mark.parametrize("settings", [MOVING], indirect=True)
