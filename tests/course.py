@@ -11,7 +11,7 @@ import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -211,8 +211,9 @@ class Course:
         if last is None or last["export_id"] in asked:
             return False
         filters = self.simulator.export(last["export_id"]).filters or {}
-        updated = filters.get("UpdatedUtc")
-        return updated is None or datetime.fromisoformat(updated["EndUtc"]) > still_at
+        if updated := filters["UpdatedUtc"]:
+            return datetime.fromisoformat(updated["EndUtc"]) > still_at
+        return date.fromisoformat(filters["LedgerEntryFilters"]["Posting"]["End"]) >= still_at.date()
 
     def _has_snapshots(self, row: Row, position: int, entity_type: str, asked: set[str]) -> bool:
         """Whether two snapshots were asked for since: with the first one the daemon may not have known the time yet,
@@ -249,10 +250,12 @@ class Course:
         for daemon in self.daemons:
             assert not daemon.complaints(), f"{daemon.name}: {daemon.complaints()}"
         moments = {export.id: export.moment for export in self._exports_there() if export.moment is not None}
-        for entity_type in {entity_type for _, entity_type, _ in self.streams}:
+        found: list[str] = []
+        for entity_type in sorted({entity_type for _, entity_type, _ in self.streams}):
             records = published.records[self.topic(entity_type)]
-            none_of(untimely(records, self.simulator.deleted(entity_type), moments))
-            none_of(differences(records, self.truth(entity_type)))
+            found += untimely(records, self.simulator.deleted(entity_type), moments)
+            found += (f"{entity_type} {text}" for text in differences(records, self.truth(entity_type)))
+        none_of(found)
 
     async def close(self) -> None:
         """End all daemons. What they said is shown by pytest if the test fails."""
