@@ -15,15 +15,13 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from streamer.config_kafka import KafkaConfig as KafkaConfig
 from streamer.config_rules import (
     CONNECTION_NAME,
-    SERVER,
     TOPIC_NAME,
     TOPIC_PREFIX,
     check_between,
-    check_certificates,
     check_ids,
-    check_login,
     check_placeholders,
     refuse,
     rooted_url,
@@ -39,52 +37,6 @@ move between shards and leave their checkpoints behind."""
 
 Whole = Annotated[int, Meta(ge=1)]
 Words = Annotated[str, Meta(min_length=1)]
-
-
-class KafkaConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How Kafka is reached and what is asked of it."""
-
-    bootstrap_servers: tuple[str, ...] = ("localhost:9092",)
-    """``host:port`` of one broker or more; the others are learnt from them."""
-    delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
-    """``at_least_once`` is for brokers without transactions: after a crash records repeat, with the same ``ce_id``."""
-    compression: Literal["zstd", "none"] = "zstd"
-    """Compression of the batches. zstd makes entities about four times smaller for little processor time."""
-    client_id: Words = "streamer"
-    """The name in the broker's logs and quotas."""
-    session_timeout: timedelta = timedelta(seconds=10)
-    """How soon a dead replica's work is taken over. At least three heartbeats of one second, so that one lost
-    heartbeat moves nothing; brokers allow 6 s to 30 min unless told otherwise."""
-    transaction_timeout: timedelta = timedelta(seconds=30)
-    """After this time the broker aborts a transaction whose producer died; until then readers of committed
-    records wait. A transaction itself lasts about a tenth of a second. Brokers allow up to 15 min."""
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    """What the brokers' listener speaks."""
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
-    """How to log in, with ``SASL_…`` protocols."""
-    sasl_username: Words | None = None
-    """Who logs in."""
-    sasl_password: Secret | None = None
-    """The password of ``sasl_username``."""
-    ssl_ca_file: Path | None = None
-    """PEM file with the authority that signed the brokers' certificates; without it the system's are used."""
-    ssl_cert_file: Path | None = None
-    """PEM file with the client's certificate, for brokers that ask for one."""
-    ssl_key_file: Path | None = None
-    """PEM file with the key of that certificate, unless it is in the same file."""
-    ssl_key_password: Secret | None = None
-    """The password of that key, if it has one."""
-
-    def __post_init__(self) -> None:
-        if not self.bootstrap_servers:
-            refuse("bootstrap_servers", 'name at least one broker, as ["host:9092"]')
-        for i, server in enumerate(self.bootstrap_servers):
-            if not SERVER.fullmatch(server):
-                refuse(f"bootstrap_servers[{i}]", f'expected "host:port", not "{server}"')
-        check_between("session_timeout", self.session_timeout, timedelta(seconds=3), timedelta(minutes=30))
-        check_between("transaction_timeout", self.transaction_timeout, timedelta(seconds=1), timedelta(minutes=15))
-        check_login(self, self.security_protocol)
-        check_certificates(self, self.security_protocol)
 
 
 class TopicsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -307,11 +259,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     def secrets(self) -> tuple[Secret, ...]:
         """Everything that no log, metric, topic, error or page may show."""
-        found = [self.kafka.sasl_password, self.kafka.ssl_key_password]
+        found = self.kafka.secrets()
         for connection in self.connections:
             found += [connection.client_token, connection.access_token]
-        found += [entity.hash_key for entity in self.entity.values()]
-        return tuple(secret for secret in found if secret is not None)
+        found += [entity.hash_key for entity in self.entity.values() if entity.hash_key is not None]
+        return tuple(found)
 
 
 _SECTIONS: dict[str, type[msgspec.Struct]] = {

@@ -29,25 +29,6 @@ def check_between(path: str, value: timedelta, low: timedelta, high: timedelta) 
         refuse(path, f"expected {low.total_seconds():g}s to {high.total_seconds():g}s")
 
 
-def check_login(kafka: object, protocol: str) -> None:
-    """``sasl_mechanism``, name and password are there with a ``SASL_…`` protocol, and only with it."""
-    for name in ("sasl_mechanism", "sasl_username", "sasl_password"):
-        if protocol.startswith("SASL_") and getattr(kafka, name) is None:
-            refuse(name, f'is missing: security_protocol = "{protocol}" needs it')
-        if not protocol.startswith("SASL_") and getattr(kafka, name) is not None:
-            refuse(name, 'needs security_protocol = "SASL_SSL" (or "SASL_PLAINTEXT")')
-
-
-def check_certificates(kafka: object, protocol: str) -> None:
-    """Files for TLS are there only where TLS is, and a key only with its certificate."""
-    for name in ("ssl_ca_file", "ssl_cert_file", "ssl_key_file", "ssl_key_password"):
-        if getattr(kafka, name) is not None and not protocol.endswith("SSL"):
-            refuse(name, 'needs security_protocol = "SSL" (or "SASL_SSL")')
-    for name in ("ssl_key_file", "ssl_key_password"):
-        if getattr(kafka, name) is not None and getattr(kafka, "ssl_cert_file", None) is None:
-            refuse(name, "needs ssl_cert_file, the certificate that the key belongs to")
-
-
 def check_ids(path: str, ids: Sequence[str]) -> None:
     """Ids of Mews, at most as many as a request takes, each once (operations/exports)."""
     if len(ids) > 1000:
@@ -78,9 +59,25 @@ def rooted_url(path: str, url: str) -> str:
         refuse(path, "is no URL; expected scheme and host, such as https://api.mews.com")
     if not host or port == 0 or parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
         refuse(path, "expected scheme and host alone, such as https://api.mews.com")
-    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
-        refuse(path, "expected https://; plain http:// is for this machine only (127.0.0.1, localhost)")
+    _check_scheme(path, parts.scheme, host)
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def check_address(path: str, url: str) -> None:
+    """A URL that a secret may be sent to: with a host, without a user or a fragment, and encrypted."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        refuse(path, "is no URL; expected one such as https://login.example.com/oauth2/token")
+    if not host or port == 0 or parts.fragment or "@" in parts.netloc:
+        refuse(path, "expected a URL such as https://login.example.com/oauth2/token")
+    _check_scheme(path, parts.scheme, host)
+
+
+def _check_scheme(path: str, scheme: str, host: str) -> None:
+    if scheme != "https" and not (scheme == "http" and _is_loopback(host)):
+        refuse(path, "expected https://; plain http:// is for this machine only (127.0.0.1, localhost)")
 
 
 def _is_loopback(host: str) -> bool:

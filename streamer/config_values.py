@@ -21,6 +21,7 @@ import msgspec
 
 from streamer.errors import ConfigError
 from streamer.model import Secret
+from streamer.secret_files import SecretFile
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -158,24 +159,20 @@ class Decoder:
         ((where, name),) = value.items()
         if not isinstance(name, str) or not name:
             raise ConfigError(f"{path}.{where}", "expected text in quotes")
-        if where == "env":
-            text = self._environ.get(name)
-            if text is None:
-                raise ConfigError(path, f"the environment variable {name} is not set")
-            described = f"the environment variable {name}"
-        else:
-            described = f"the file {name}"
-            try:
-                text = (self._directory / name).read_text(encoding="utf-8")
-            except OSError as error:
-                raise ConfigError(path, f"{described} can't be read: {error.strerror}") from None
-            except ValueError:
-                raise ConfigError(path, f"{described} is no UTF-8 text") from None
-        # Files and command substitutions end with a newline that is no part of the secret.
-        text = text.strip()
-        if not text:
-            raise ConfigError(path, f"{described} is empty")
-        return Secret(text)
+        try:
+            if where == "file":
+                return SecretFile(self._directory / name, name=name)
+            return Secret(self._from_environment(name))
+        except ValueError as error:
+            raise ConfigError(path, str(error)) from None
+
+    def _from_environment(self, name: str) -> str:
+        text = self._environ.get(name)
+        if text is None:
+            raise ValueError(f"the environment variable {name} is not set")
+        if not text.strip():
+            raise ValueError(f"the environment variable {name} is empty")
+        return text.strip()
 
     def _path(self, value: Any, path: str) -> Path:
         if not isinstance(value, str) or not value:

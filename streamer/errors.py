@@ -11,6 +11,7 @@
     │   ├── LinkRefusedError         a signed link has expired: fetch the export again, go on at the byte reached
     │   ├── DownloadBrokenError      a body ended or stalled too early: go on at the byte reached
     │   └── KafkaUnavailableError    no broker answers within its deadline
+    │       └── RightsMissingError       the brokers refuse this user something: wait until somebody grants it
     ├── AddRejectedError         400 to ``exports/add``: most likely an export is running; wait for its end
     ├── AccessRefusedError       401, 403, 404, 410: this stream stops until a person has looked, others go on
     ├── ExportLostError          this export can't be finished: say so in an event and ask for a new one
@@ -23,6 +24,8 @@ once. No message ever holds a token or the query of a signed link.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 
 class StreamerError(Exception):
@@ -68,6 +71,14 @@ class DownloadBrokenError(RetriableError):
 
 class KafkaUnavailableError(RetriableError):
     """Kafka did not answer within the deadline of the call."""
+
+
+class RightsMissingError(KafkaUnavailableError):
+    """The brokers refuse this user what ``rights`` names, such as ``DescribeConfigs on topic mews.bill``."""
+
+    def __init__(self, rights: Iterable[str]) -> None:
+        self.rights = tuple(rights)
+        super().__init__(f"this user has no right to {', '.join(self.rights)}")
 
 
 class AddRejectedError(StreamerError):

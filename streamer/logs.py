@@ -40,6 +40,8 @@ _SIGNATURE = re.compile(
 )
 # With fewer letters and digits than this, a pattern made of them would find itself in ordinary text.
 _ENOUGH = 6
+# Tokens of an hour or less: those before have ended, and a pattern for each would slow every line down.
+_PASSING = 4
 # Their INFO tells every heartbeat and every request; of interest to whoever looks for an error, at DEBUG.
 _TALKATIVE = ("aiohttp", "aiokafka", "asyncio")
 
@@ -47,9 +49,11 @@ _TALKATIVE = ("aiohttp", "aiokafka", "asyncio")
 class Scrubber:
     """Takes secrets, in every form they are likely to be written in, and the queries of URLs out of text."""
 
-    def __init__(self, secrets: Iterable[Secret] = ()) -> None:
+    def __init__(self, secrets: Iterable[Secret] = (), *, passing: Iterable[Secret] = ()) -> None:
+        self.known = tuple(secrets)
+        self.passing = tuple(passing)
         # Longest first: a secret that begins with another one must not be left with its end showing.
-        known = sorted({secret.reveal() for secret in secrets} - {""}, key=len, reverse=True)
+        known = sorted({secret.reveal() for secret in (*self.known, *self.passing)} - {""}, key=len, reverse=True)
         self._secrets = re.compile("|".join(map(_pattern, known))) if known else None
 
     def __call__(self, text: str) -> str:
@@ -68,6 +72,18 @@ _scrubber = Scrubber()
 def scrub(text: str) -> str:
     """``text`` without secrets, for places that are no log: a checkpoint's last error, a page, stderr."""
     return _scrubber(text)
+
+
+def hide(*secrets: Secret) -> None:
+    """Hide these from now on too. Those that they replace stay hidden: others may still repeat them."""
+    global _scrubber
+    _scrubber = Scrubber((*_scrubber.known, *secrets), passing=_scrubber.passing)
+
+
+def hide_for_a_while(secret: Secret) -> None:
+    """Hide a short-lived one: until a few more have come."""
+    global _scrubber
+    _scrubber = Scrubber(_scrubber.known, passing=(*_scrubber.passing, secret)[-_PASSING:])
 
 
 def configure_logs(*, level: str = "info", secrets: Iterable[Secret] = (), stream: TextIO | None = None) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from streamer.sandbox.kafka_probe import describe_cluster
 from streamer.sandbox.local_kafka import LocalKafka, free_port
+from tests.secured import broker_security, grant_rights
 
 IMAGE = "apache/kafka:4.3.0"
 
@@ -28,7 +29,8 @@ def broker_for_tests(directory: Path, environment: Mapping[str, str]) -> Iterato
         with broker_in_docker() as bootstrap_servers:
             yield Kafka(bootstrap_servers)
     else:
-        with LocalKafka(directory, proxied_port=0) as local:
+        with LocalKafka(directory, proxied_port=0, security=broker_security()) as local:
+            grant_rights(local.bootstrap_servers)
             yield Kafka(local.bootstrap_servers, local)
 
 

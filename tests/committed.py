@@ -9,13 +9,14 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, 
 
 from tests.facts import Published as Published
 from tests.facts import Record as Record
+from tests.secured import client
 
 
 def committed_consumer(bootstrap_servers: str, **more: str | int | bool) -> Consumer:
     """A consumer of committed records, without a group to speak of."""
     return Consumer(
         {
-            "bootstrap.servers": bootstrap_servers,
+            **client(bootstrap_servers),
             "group.id": "tests-read-back",
             "isolation.level": "read_committed",
             "enable.auto.commit": False,

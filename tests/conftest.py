@@ -11,6 +11,8 @@ from hypothesis import settings
 
 from streamer.sandbox.local_kafka import LocalKafka
 from tests.brokers import Kafka, broker_for_tests
+from tests.secured import broker_security, grant_rights
+from tests.secured import environment as security_environment
 
 # Few examples keep the unit tests quick; `--hypothesis-profile=thorough` looks further. A busy machine is no
 # counterexample, so there are no deadlines.
@@ -33,10 +35,13 @@ def pytest_configure() -> None:
 def machine() -> Iterator[Mapping[str, str]]:
     """The environment as it was found. No setting of the machine reaches a test, or a process that it starts."""
     found = dict(os.environ)
+    secured = security_environment()
     with pytest.MonkeyPatch.context() as environment:
         for name in found:
             if name.startswith("STREAMER_"):
                 environment.delenv(name)
+        for name, value in secured.items():
+            environment.setenv(name, value)
         yield found
 
 
@@ -82,7 +87,8 @@ def local_kafka(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Itera
     if kafka.local is not None:
         yield kafka.local
         return
-    with LocalKafka(tmp_path_factory.mktemp("local-kafka"), proxied_port=0) as local:
+    with LocalKafka(tmp_path_factory.mktemp("local-kafka"), proxied_port=0, security=broker_security()) as local:
+        grant_rights(local.bootstrap_servers)
         yield local
 
 

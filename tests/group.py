@@ -16,6 +16,7 @@ from tests.committed import read_committed
 from tests.daemon import ASK_AGAIN_SECONDS, PATIENCE, Daemon, Row
 from tests.facts import murmur2
 from tests.scene import Scene
+from tests.secured import client
 
 SHARDS = 16
 
@@ -149,7 +150,7 @@ async def write_checkpoint(scene: Scene, stream: str, fields: dict[str, Any]) ->
     value = json.dumps(fields).encode()
 
     def write() -> None:
-        producer = Producer({"bootstrap.servers": scene.bootstrap_servers})
+        producer = Producer(client(scene.bootstrap_servers))
         producer.produce(scene.checkpoints, value, stream.encode(), shard_of(stream))
         assert producer.flush(30) == 0, "the checkpoint could not be written"
 

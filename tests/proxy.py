@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from tests.secured import tls_of_a_proxy
+
 HOST = "127.0.0.1"
 LARGEST_FRAME = 128 * 1024 * 1024
 
@@ -161,6 +163,8 @@ class Proxy:
         self._traps: list[Trap] = []
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
+        # It reads along, so of a secured connection it is the end on both sides.
+        self._towards_clients, self._towards_broker = tls_of_a_proxy()
 
     def hold(self, wanted: Wanted) -> Trap:
         """Hold back the next such request."""
@@ -184,7 +188,7 @@ class Proxy:
         await asyncio.gather(*self._connections, return_exceptions=True)
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, HOST, self.port)
+        self._server = await asyncio.start_server(self._accept, HOST, self.port, ssl=self._towards_clients)
         return self
 
     async def __aexit__(
@@ -204,7 +208,7 @@ class Proxy:
 
     async def _serve(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         try:
-            broker, to_broker = await asyncio.open_connection(HOST, self._broker_port)
+            broker, to_broker = await asyncio.open_connection(HOST, self._broker_port, ssl=self._towards_broker)
         except OSError:
             return
         answers: dict[int, Trap] = {}

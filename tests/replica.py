@@ -18,7 +18,7 @@ from typing import Any
 
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from streamer.config import Config, ConnectionConfig, ExportsConfig, HttpConfig, KafkaConfig, TopicsConfig
+from streamer.config import Config, ConnectionConfig, ExportsConfig, HttpConfig, TopicsConfig
 from streamer.metrics import Metrics
 from streamer.model import ConnectionName, EntityType, Secret
 from streamer.sandbox.export_files import ExportFile
@@ -27,6 +27,7 @@ from streamer.sandbox.simulator_settings import SimulatorSettings
 from streamer.service.clock import Clock
 from streamer.service.replica import Replica
 from tests.committed import Published, Record, read_committed
+from tests.secured import client, kafka_config
 from tests.verify import Report, Served, verify
 
 CONNECTION = "alpine"
@@ -49,7 +50,7 @@ def settings_for(
 ) -> Config:
     """Settings for one connection to a simulator, with polls every 50 ms."""
     return Config(
-        kafka=KafkaConfig(bootstrap_servers=(bootstrap_servers,)),
+        kafka=kafka_config(bootstrap_servers),
         topics=TopicsConfig(**{"prefix": prefix, "partitions": 2, **(topics or {})}),
         exports=ExportsConfig(
             **{
@@ -176,7 +177,7 @@ async def see(bootstrap_servers: str, prefix: str) -> Seen:
 
 def see_now(bootstrap_servers: str, prefix: str) -> Seen:
     """``see``, without a loop."""
-    known = AdminClient({"bootstrap.servers": bootstrap_servers}).list_topics(timeout=DEADLINE_SECONDS).topics
+    known = AdminClient(client(bootstrap_servers)).list_topics(timeout=DEADLINE_SECONDS).topics
     topics = [name for name in known if name.startswith(f"{prefix}.")]
     return Seen(read_committed(bootstrap_servers, topics), prefix)
 
@@ -189,7 +190,7 @@ def create_topic(bootstrap_servers: str, name: str, *, partitions: int = 2, **co
         replication_factor=1,
         config={config.replace("_", "."): value for config, value in configs.items()},
     )
-    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    admin = AdminClient(client(bootstrap_servers))
     for created in admin.create_topics([topic]).values():
         created.result(DEADLINE_SECONDS)
     deadline = time.monotonic() + DEADLINE_SECONDS

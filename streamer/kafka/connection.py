@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from streamer.config import KafkaConfig
 from streamer.errors import KafkaUnavailableError
+from streamer.kafka.login import last_failure, login_options, open_connections_our_way
+from streamer.kafka.tls import tls_context
 
 log = structlog.get_logger()
 
@@ -28,6 +29,7 @@ STOP_SECONDS = 10.0
 
 def client_options(config: KafkaConfig) -> dict[str, Any]:
     """Keyword arguments that every aiokafka client of this process takes."""
+    open_connections_our_way()
     options: dict[str, Any] = {
         "bootstrap_servers": list(config.bootstrap_servers),
         "client_id": config.client_id,
@@ -36,20 +38,10 @@ def client_options(config: KafkaConfig) -> dict[str, Any]:
         "retry_backoff_ms": 50,
     }
     if config.security_protocol.startswith("SASL"):
-        options["sasl_mechanism"] = config.sasl_mechanism
-        options["sasl_plain_username"] = config.sasl_username
-        options["sasl_plain_password"] = config.sasl_password.reveal() if config.sasl_password else None
+        options |= login_options(config)
     if config.security_protocol.endswith("SSL"):
-        options["ssl_context"] = _ssl_context(config)
+        options["ssl_context"] = tls_context(config)
     return options
-
-
-def _ssl_context(config: KafkaConfig) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=config.ssl_ca_file)
-    if config.ssl_cert_file:
-        password = config.ssl_key_password.reveal() if config.ssl_key_password else None
-        context.load_cert_chain(config.ssl_cert_file, config.ssl_key_file, password)
-    return context
 
 
 @asynccontextmanager
@@ -105,5 +97,8 @@ def tolerate_leftovers(loop: asyncio.AbstractEventLoop) -> None:
 
 def describe(error: BaseException) -> str:
     """An error of aiokafka in a few words; its class where it has no text of its own."""
-    text = str(error).strip()
-    return text if text and text != type(error).__name__ else type(error).__name__
+    text = str(error).strip() or type(error).__name__
+    because = last_failure()
+    if isinstance(error, KafkaConnectionError) and because is not None and because is not error:
+        return f"{text}: {because or type(because).__name__}"
+    return text

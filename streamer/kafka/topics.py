@@ -13,11 +13,13 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from streamer.config import CHECKPOINT_SHARDS, Config
-from streamer.errors import FatalError, KafkaUnavailableError
+from streamer.errors import FatalError, KafkaUnavailableError, RightsMissingError
 from streamer.kafka.connection import CALL_SECONDS, answered_within, client_options
 from streamer.topic_specs import LARGEST_BATCH_BY_DEFAULT, TopicSpec, topic_specs
 
 _ALREADY_EXISTS = 36
+_UNAUTHORIZED = frozenset({29, 30, 31, 53})
+"""For a topic, a group, the cluster, a transactional id."""
 _LOOKS, _LOOK_AGAIN_SECONDS = 50, 0.1
 
 
@@ -77,10 +79,13 @@ class TopicAdmin:
         await self._admin.close()
 
     async def describe(self, names: Iterable[str]) -> dict[str, Topic]:
-        """Those of the topics that exist, by name."""
+        """Those of the topics that exist, by name. Raises ``RightsMissingError`` too."""
         wanted = list(names)
         async with answered_within(CALL_SECONDS, "describing topics"):
             described = await self._admin.describe_topics(wanted)
+            hidden = [topic["topic"] for topic in described if topic["error_code"] in _UNAUTHORIZED]
+            if hidden:
+                raise RightsMissingError(f"Describe topic {name}" for name in hidden)
             found = {topic["topic"]: topic for topic in described if topic["error_code"] == 0}
             configs = await self._configs(ConfigResourceType.TOPIC, list(found))
         return {
@@ -93,8 +98,11 @@ class TopicAdmin:
             for name, topic in found.items()
         }
 
-    async def create(self, specs: Sequence[TopicSpec], *, replication_factor: int) -> None:
-        """Make topics; one that exists by now is left as it is. ``replication_factor`` -1 is the broker's default."""
+    async def create(self, specs: Sequence[TopicSpec], *, replication_factor: int, only_try: bool = False) -> None:
+        """Make topics; one that exists by now is left as it is. ``replication_factor`` -1 is the broker's default.
+
+        ``only_try``: have the broker say whether it would, and make none. Raises ``RightsMissingError`` too.
+        """
         replicas = replication_factor if replication_factor > 0 else await self._default_replication_factor()
         new = [
             NewTopic(
@@ -105,9 +113,13 @@ class TopicAdmin:
             )
             for spec in specs
         ]
-        async with answered_within(CALL_SECONDS, "creating topics"):
-            answer = await self._admin.create_topics(new, timeout_ms=int(CALL_SECONDS * 1000))
+        doing = "trying the creation of topics" if only_try else "creating topics"
+        async with answered_within(CALL_SECONDS, doing):
+            answer = await self._admin.create_topics(new, timeout_ms=int(CALL_SECONDS * 1000), validate_only=only_try)
         # Refusals come back in the answer, not as exceptions.
+        refused = [name for name, code, *_ in answer.topic_errors if code in _UNAUTHORIZED]
+        if refused:
+            raise RightsMissingError(f"Create topic {name}" for name in refused)
         for name, code, *message in answer.topic_errors:
             if code not in (0, _ALREADY_EXISTS):
                 raise FatalError(f"Kafka refuses to create the topic {name}: {message[0] if message else code}")
@@ -124,11 +136,14 @@ class TopicAdmin:
         if not names:
             return {}
         answers = await self._admin.describe_configs([ConfigResource(kind, name) for name in names])
-        return {
-            name: {entry[0]: entry[1] for entry in entries}
-            for answer in answers
-            for _code, _message, _kind, name, entries in answer.resources
-        }
+        resources = [resource for answer in answers for resource in answer.resources]
+        # Without configs a topic would seem to be as Kafka makes them, and a broker to keep one copy of everything.
+        hidden = [name for code, _message, _kind, name, _entries in resources if code in _UNAUTHORIZED]
+        if hidden and kind is ConfigResourceType.BROKER:
+            raise RightsMissingError(["DescribeConfigs cluster (or set topics.replication_factor)"])
+        if hidden:
+            raise RightsMissingError(f"DescribeConfigs topic {name}" for name in hidden)
+        return {name: {entry[0]: entry[1] for entry in entries} for _code, _message, _kind, name, entries in resources}
 
 
 async def _describe_new(admin: TopicAdmin, names: Iterable[str]) -> dict[str, Topic]:

@@ -126,11 +126,7 @@ class MewsApi:
         self._session = session
         self._address = yarl.URL(platform_url.rstrip("/") + "/api/connector/v1/")
         self._tokens = (client_token, access_token)
-        self._credentials = {
-            "ClientToken": client_token.reveal(),
-            "AccessToken": access_token.reveal(),
-            "Client": client,
-        }
+        self._client = client
         self._limit = limit
         self._clock = clock
         self._log = _log.bind(connection=connection)
@@ -214,7 +210,7 @@ class MewsApi:
         """The answer, unless its status alone says what it means. Raises as the operations do."""
         await self._limit.admit(within=within)
         try:
-            answer = await self._post(operation, msgspec.json.encode({**self._credentials, **fields}))
+            answer = await self._post(operation, msgspec.json.encode({**self._credentials(), **fields}))
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             # Without the cause: aiohttp's own text may hold more than `describe` lets through.
             raise MewsUnavailableError(f"{operation}: {describe(error)}") from None
@@ -232,6 +228,11 @@ class MewsApi:
         if refusal := self._refusal(operation, answer):
             raise refusal
         return answer
+
+    def _credentials(self) -> dict[str, object]:
+        # Revealed for each call: a token may be replaced while we run.
+        client_token, access_token = (token.reveal() for token in self._tokens)
+        return {"ClientToken": client_token, "AccessToken": access_token, "Client": self._client}
 
     async def _post(self, operation: str, body: bytes) -> _Answer:
         address = self._address.join(yarl.URL(operation))

@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from streamer.sandbox import watchdog
+from streamer.sandbox.broker_security import SECURED_LISTENERS, BrokerSecurity, protocol_of
 from streamer.sandbox.kafka_jars import KafkaProgram, LocalKafkaError, Progress, fetch_kafka
 from streamer.sandbox.kafka_probe import describe_cluster
 
@@ -93,6 +94,9 @@ class LocalKafka:
     TCP proxy can sit between it and those clients who start from the proxy: the proxy listens on
     `proxied_port` and connects to `port_behind_proxy`. Zero chooses a free port; `proxied_port` then says
     which.
+
+    With `security` clients have to come by TLS and log in: `bootstrap_servers`, and the listener behind the proxy, are
+    then SASL_SSL; `bootstrap_for` names the other kinds. The listener in the clear stays, for the brokers themselves.
     """
 
     def __init__(
@@ -101,11 +105,13 @@ class LocalKafka:
         *,
         broker_properties: Mapping[str, str] | None = None,
         proxied_port: int | None = None,
+        security: BrokerSecurity | None = None,
         node_id: int = 1,
         controllers: Mapping[int, int] | None = None,
     ) -> None:
         self.directory = directory
         self.node_id = node_id
+        self._security = security
         self._broker_properties = dict(broker_properties or {})
         self._proxied_port = free_port() if proxied_port == 0 else proxied_port
         self._fixed_controllers = dict(controllers) if controllers is not None else None
@@ -118,11 +124,16 @@ class LocalKafka:
     def _choose_ports(self) -> None:
         self.port = free_port()
         self._port_behind_proxy = free_port() if self._proxied_port is not None else None
+        self._secured_ports = {kind: free_port() for kind in SECURED_LISTENERS} if self._security else {}
         self._controllers = self._fixed_controllers or {self.node_id: free_port()}
 
     @property
     def bootstrap_servers(self) -> str:
-        return f"{HOST}:{self.port}"
+        return self.bootstrap_for("SASL_SSL") if self._security else f"{HOST}:{self.port}"
+
+    def bootstrap_for(self, kind: str) -> str:
+        """The listener of a kind, one of `SECURED_LISTENERS`."""
+        return f"{HOST}:{self._secured_ports[kind]}"
 
     @property
     def proxied_port(self) -> int:
@@ -230,6 +241,14 @@ class LocalKafka:
         if self._proxied_port is not None:
             listeners["PROXIED"] = self.port_behind_proxy
             advertised["PROXIED"] = self._proxied_port
+        speaks = dict.fromkeys(listeners, "PLAINTEXT")
+        secured: dict[str, str] = {}
+        if self._security:
+            listeners |= self._secured_ports
+            advertised |= self._secured_ports
+            secured = {kind: kind for kind in self._secured_ports}
+            secured |= {"PROXIED": "SASL_SSL"} if self._proxied_port is not None else {}
+            speaks |= {name: protocol_of(kind) for name, kind in secured.items()}
         replicas = str(min(len(self._controllers), 3))
         in_sync = str(min(len(self._controllers), 2))
         return {
@@ -242,7 +261,7 @@ class LocalKafka:
             "inter.broker.listener.name": "PLAINTEXT",
             "listeners": _listeners(listeners),
             "advertised.listeners": _listeners(advertised),
-            "listener.security.protocol.map": ",".join(f"{name}:PLAINTEXT" for name in listeners),
+            "listener.security.protocol.map": ",".join(f"{name}:{protocol}" for name, protocol in speaks.items()),
             "log.dirs": str(self.directory / "data"),
             "default.replication.factor": replicas,
             "min.insync.replicas": in_sync,
@@ -250,6 +269,7 @@ class LocalKafka:
             "transaction.state.log.replication.factor": replicas,
             "transaction.state.log.min.isr": in_sync,
             **_QUICK,
+            **(self._security.properties(secured) if self._security else {}),
             **self._broker_properties,
         }
 
@@ -265,6 +285,7 @@ class LocalKafka:
         command = program.command(
             "kafka.tools.StorageTool",
             *("format", "--cluster-id", _CLUSTER_ID, "--config", str(settings)),
+            *(self._security.format_options if self._security else ()),
             options=(*_JAVA_OPTIONS, "-XX:TieredStopAtLevel=1"),
         )
         finished = subprocess.run(
@@ -279,7 +300,8 @@ class LocalKafka:
             raise LocalKafkaError(f"Apache Kafka could not prepare {self.directory}:\n{finished.stdout.strip()}")
 
     def _launch(self, program: KafkaProgram) -> None:
-        command = program.command("kafka.Kafka", str(self.directory / "server.properties"), options=_JAVA_OPTIONS)
+        options = (*_JAVA_OPTIONS, *(self._security.java_options if self._security else ()))
+        command = program.command("kafka.Kafka", str(self.directory / "server.properties"), options=options)
         with self.log_file.open("ab") as log:
             said_before = log.tell()
             self._process = subprocess.Popen(
@@ -352,8 +374,10 @@ class LocalKafkaCluster:
         brokers: int = 3,
         broker_properties: Mapping[str, str] | None = None,
         proxied: bool = False,
+        security: BrokerSecurity | None = None,
     ) -> None:
         self.directory = directory
+        self._security = security
         self._count = brokers
         self._proxied = proxied
         self._broker_properties = dict(broker_properties or {})
@@ -366,6 +390,7 @@ class LocalKafkaCluster:
                 self.directory / f"node-{node}",
                 broker_properties=self._broker_properties,
                 proxied_port=0 if self._proxied else None,
+                security=self._security,
                 node_id=node,
                 controllers=controllers,
             )

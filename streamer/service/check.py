@@ -10,9 +10,9 @@ from datetime import timedelta
 import msgspec
 
 from streamer.config import CHECKPOINT_SHARDS, Config, ConnectionConfig
-from streamer.errors import AccessRefusedError, FatalError, RetriableError
+from streamer.errors import AccessRefusedError, FatalError, RetriableError, RightsMissingError
 from streamer.kafka.cluster import broker_release, replicas_at_work
-from streamer.kafka.rights import prove_idempotence, prove_transactions
+from streamer.kafka.rights import missing_rights, prove_idempotence
 from streamer.kafka.topics import Topic, TopicAdmin, differences
 from streamer.model import ExportId
 from streamer.service.clock import Clock
@@ -70,8 +70,12 @@ async def _kafka(config: Config) -> AsyncIterator[Finding]:
         specs = topic_specs(config)
         topics = await admin.describe(spec.name for spec in specs)
         release = await broker_release(config)
+    except RightsMissingError as error:
+        for right in error.rights:
+            yield _lacking(right)
+        return
     except RetriableError as error:
-        yield Finding(Verdict.FAIL, what, str(error), "check the rights of this user")
+        yield Finding(Verdict.FAIL, what, str(error), "check that the brokers are well")
         return
     finally:
         await admin.close()
@@ -81,10 +85,11 @@ async def _kafka(config: Config) -> AsyncIterator[Finding]:
         yield Finding(Verdict.WARN, what, "reachable; older than Apache Kafka 2.5", "upgrade the brokers")
     for finding in _topics(config, specs, topics):
         yield finding
-    async for finding in _delivery(config):
+    rights = [finding async for finding in _rights(config, specs, topics)]
+    for finding in rights:
         yield finding
-    async for finding in _group(config):
-        yield finding
+    if all(finding.verdict is Verdict.OK for finding in rights):
+        yield await _group(config)
 
 
 def _topics(config: Config, specs: tuple[TopicSpec, ...], topics: Mapping[str, Topic]) -> list[Finding]:
@@ -108,32 +113,41 @@ def _topics(config: Config, specs: tuple[TopicSpec, ...], topics: Mapping[str, T
     return found
 
 
-async def _delivery(config: Config) -> AsyncIterator[Finding]:
-    if config.kafka.delivery == "at_least_once":
-        try:
-            await prove_idempotence(config)
-            result = "at least once: the brokers take idempotent producers, transactions are not used"
-            yield Finding(Verdict.OK, "delivery", result)
-        except (RetriableError, FatalError) as error:
-            to_do = "brokers from 2.1 on, and the right to write idempotently"
-            yield Finding(Verdict.FAIL, "delivery", str(error), to_do)
-        return
+async def _rights(config: Config, specs: tuple[TopicSpec, ...], topics: Mapping[str, Topic]) -> AsyncIterator[Finding]:
+    """Delivery as configured, and each right that is missing for it."""
+    once = config.kafka.delivery == "exactly_once"
+    what = "transactions" if once else "delivery"
     try:
-        await prove_transactions(config)
-        yield Finding(Verdict.OK, "transactions", "the brokers take them")
+        if not once:
+            await prove_idempotence(config)
+        missing = await missing_rights(config, specs, topics)
     except (RetriableError, FatalError) as error:
-        to_do = "brokers from 2.5 on, and rights on the transactional ids"
-        yield Finding(Verdict.FAIL, "transactions", str(error), to_do)
+        to_do = "brokers from 2.5 on" if once else "brokers from 2.1 on, and the right to write to a topic"
+        yield Finding(Verdict.FAIL, what, str(error), to_do)
+        return
+    if missing:
+        for right in missing:
+            yield _lacking(right)
+        return
+    if once:
+        yield Finding(Verdict.OK, what, "the brokers take them")
+    else:
+        result = "at least once: the brokers take idempotent producers, transactions are not used"
+        yield Finding(Verdict.OK, what, result)
+    yield Finding(Verdict.OK, "rights", "all that is needed is there")
 
 
-async def _group(config: Config) -> AsyncIterator[Finding]:
+def _lacking(right: str) -> Finding:
+    return Finding(Verdict.FAIL, "rights", f"missing: {right}", "grant it: docs/operations.md, Rights")
+
+
+async def _group(config: Config) -> Finding:
     what = f"group {config.topics.group}"
     try:
         members = await replicas_at_work(config)
     except RetriableError as error:
-        yield Finding(Verdict.FAIL, what, str(error), "give this user the rights to read and describe the group")
-        return
-    yield Finding(Verdict.OK, what, f"{members} replica(s) at work")
+        return Finding(Verdict.FAIL, what, str(error), "give this user the rights to read and describe the group")
+    return Finding(Verdict.OK, what, f"{members} replica(s) at work")
 
 
 async def _mews(connection: ConnectionConfig, connections: Connections, clock: Clock) -> AsyncIterator[Finding]:

@@ -44,6 +44,8 @@ class Progress:
         self.inbox = inbox
         self.next_signal = 0
         """Offset of the next signal that the stream has to look at."""
+        self.renewed = asyncio.Event()
+        """Set when a secret was replaced, until the stream has heard of it."""
         self.log = log.bind(connection=key.connection, entity_type=key.entity_type.value)
         self._clock = clock
         self._metrics = metrics
@@ -98,11 +100,12 @@ class Progress:
         await self.rest(session, wait)
 
     async def rest(self, session: Session, seconds: float) -> None:
-        """Wait that long, or until the daemon is to stop, the session is lost, or a signal has come."""
+        """Wait that long, or until the daemon is to stop, the session is lost, a signal or a new secret has come."""
         waits = {
             asyncio.create_task(self._clock.rest(seconds)),
             asyncio.create_task(session.lost.wait()),
             asyncio.create_task(self.inbox.arrival(self.next_signal)),
+            asyncio.create_task(self.renewed.wait()),
         }
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

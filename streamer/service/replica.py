@@ -33,6 +33,7 @@ from streamer.service.allocator import keep_large_buffers
 from streamer.service.clock import Clock
 from streamer.service.page import StatusPage
 from streamer.service.probes import Probes
+from streamer.service.renewal import follow_secrets
 from streamer.service.session import Session, ShardTopics, take_over
 from streamer.service.shard import OwnedShard
 from streamer.service.status import stream_rows
@@ -136,6 +137,9 @@ class Replica:
             asyncio.create_task(self._ownership.run(), name="group membership"),
             asyncio.create_task(self._pulse(self._ownership), name="pulse"),
             asyncio.create_task(self._measure_loop(), name="loop delay"),
+            asyncio.create_task(
+                follow_secrets(self._config, sleep=asyncio.sleep, renewed=self._renew), name="secrets of files"
+            ),
             asyncio.create_task(self._follow_assignment(topics, self._ownership, self._reader), name="assignment"),
         )
         stopping = asyncio.create_task(self._clock.stopping.wait(), name="stopping")
@@ -327,6 +331,10 @@ class Replica:
             else:
                 return
         await ownership.hear()
+
+    def _renew(self) -> None:
+        for stream in self.streams.values():
+            stream.renew()
 
     async def _measure_loop(self) -> None:
         """How late the loop runs what is due: the one number that tells of anything that blocks it."""

@@ -84,6 +84,10 @@ class Stream:
         self._log = self._progress.log
         self._publishing: ExportId | None = None
 
+    def renew(self) -> None:
+        """Told when a secret was replaced: a stream that is stopped, most likely over the old one, tries again."""
+        self._progress.renewed.set()
+
     async def run(self, sessions: Sessions) -> None:
         """Live until the daemon stops (or, with ``once``, until the export is done)."""
         while not self._over():
@@ -122,6 +126,11 @@ class Stream:
     async def _live(self, session: Session, checkpoint: Checkpoint) -> None:
         while not self._over() and not session.lost.is_set():
             checkpoint = await self._heed(session, checkpoint)
+            if self._progress.renewed.is_set():
+                # In whatever state: one that was heard of in none would shorten every wait, and end a later stop.
+                self._progress.renewed.clear()
+                if isinstance(checkpoint.state, Stopped):
+                    checkpoint = await self._progress.save(session, checkpoint, LookedAt())
             try:
                 moved = await self._carry_out(session, checkpoint)
             except AccessRefusedError as error:

@@ -20,6 +20,7 @@ from tests.chaos.reckoner import Subject, Verdict, reckon, told
 from tests.chaos.weather import ACCESS_TOKEN, CLIENT_TOKEN, LINK_CANARY, untidy_files, weather
 from tests.facts import slug
 from tests.proxy import Proxy, Trap
+from tests.secured import broker_security, grant_rights
 
 CONNECTION = "alpine"
 PREFIX = "chaos"
@@ -227,11 +228,18 @@ async def staged(settings: Settings, directory: Path) -> AsyncIterator[Stage]:
         bytes_per_second=8e6,
     )
     async with AsyncExitStack() as opened:
-        cluster = LocalKafkaCluster(directory / "kafka", proxied=True) if settings.brokers > 1 else None
-        nodes = cluster.nodes if cluster else (LocalKafka(directory / "kafka", proxied_port=0),)
+        cluster = (
+            LocalKafkaCluster(directory / "kafka", proxied=True, security=broker_security())
+            if settings.brokers > 1
+            else None
+        )
+        nodes = (
+            cluster.nodes if cluster else (LocalKafka(directory / "kafka", proxied_port=0, security=broker_security()),)
+        )
         brokers = cluster or nodes[0]
         await asyncio.to_thread(brokers.start)
         opened.callback(brokers.stop)
+        grant_rights(brokers.bootstrap_servers)
         nodes = cluster.nodes if cluster else nodes
         simulator = await opened.enter_async_context(Simulator(simulated))
         proxies = [await opened.enter_async_context(Proxy(node.proxied_port, node.port_behind_proxy)) for node in nodes]

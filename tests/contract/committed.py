@@ -9,6 +9,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from tests.committed import high_watermarks
 from tests.fakes import Record
+from tests.secured import client
 
 
 def committed(
@@ -22,7 +23,7 @@ def committed(
     ends = {} if in_transaction else high_watermarks(bootstrap_servers, [topic])
     consumer = Consumer(
         {
-            "bootstrap.servers": bootstrap_servers,
+            **client(bootstrap_servers),
             "group.id": uuid.uuid4().hex,
             "isolation.level": "read_committed",
             "enable.auto.commit": False,

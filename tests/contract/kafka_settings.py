@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from streamer.config import Config, ConnectionConfig, KafkaConfig, TopicsConfig
+from streamer.config import Config, ConnectionConfig, TopicsConfig
 from streamer.model import ConnectionName, EntityType, Secret
 from tests.brokers import Kafka
+from tests.secured import kafka_config
 
 
 def settings_for(kafka: Kafka, prefix: str, *, topics: dict[str, dict[str, str]] | None = None) -> Config:
     """One connection with bills alone; ``topics`` are settings of topics by the last part of their names."""
     return Config(
-        kafka=KafkaConfig(
-            bootstrap_servers=tuple(kafka.bootstrap_servers.split(",")),
+        kafka=kafka_config(
+            kafka.bootstrap_servers,
             session_timeout=timedelta(seconds=3),
             transaction_timeout=timedelta(seconds=20),
         ),

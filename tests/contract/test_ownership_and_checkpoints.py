@@ -23,6 +23,7 @@ from streamer.kafka.topics import Topic, prepare_topics
 from streamer.model import Shard
 from tests.brokers import Kafka
 from tests.contract.kafka_settings import settings_for
+from tests.secured import client
 
 ALL = frozenset(Shard(n) for n in range(CHECKPOINT_SHARDS))
 STREAM = "alpine/Bill"
@@ -244,7 +245,7 @@ class TestCheckpoints:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         neighbour = Producer(
-            {"bootstrap.servers": ",".join(config.kafka.bootstrap_servers), "transactional.id": config.topics.prefix}
+            {**client(",".join(config.kafka.bootstrap_servers)), "transactional.id": config.topics.prefix}
         )
         neighbour.init_transactions(30)
         neighbour.begin_transaction()

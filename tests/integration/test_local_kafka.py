@@ -15,16 +15,17 @@ from streamer.sandbox.kafka_jars import LocalKafkaError
 from streamer.sandbox.kafka_probe import describe_cluster
 from streamer.sandbox.local_kafka import HOST, LocalKafka, LocalKafkaCluster
 from tests.brokers import Kafka
+from tests.secured import broker_security, client
 
 
 def create_topic(bootstrap_servers: str, topic: str, *, replicas: int = 1) -> None:
-    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    admin = AdminClient(client(bootstrap_servers))
     for created in admin.create_topics([NewTopic(topic, 1, replicas)]).values():
         created.result(30)
 
 
 def publish(bootstrap_servers: str, topic: str, *values: bytes, commit: bool = True) -> None:
-    producer = Producer({"bootstrap.servers": bootstrap_servers, "transactional.id": f"{topic}-producer"})
+    producer = Producer({**client(bootstrap_servers), "transactional.id": f"{topic}-producer"})
     producer.init_transactions(30)
     producer.begin_transaction()
     for value in values:
@@ -39,7 +40,7 @@ def publish(bootstrap_servers: str, topic: str, *values: bytes, commit: bool = T
 def committed(bootstrap_servers: str, topic: str, count: int) -> list[bytes]:
     consumer = Consumer(
         {
-            "bootstrap.servers": bootstrap_servers,
+            **client(bootstrap_servers),
             "group.id": f"{topic}-reader",
             "isolation.level": "read_committed",
             "enable.auto.commit": False,
@@ -95,7 +96,7 @@ def test_the_listener_behind_a_proxy_advertises_the_port_of_the_proxy(local_kafk
 class TestOneThatIsKilledAndStopped:
     @pytest.fixture
     def broker(self, tmp_path: Path) -> Iterator[LocalKafka]:
-        with LocalKafka(tmp_path / "a folder with spaces") as broker:
+        with LocalKafka(tmp_path / "a folder with spaces", security=broker_security()) as broker:
             yield broker
 
     def test_it_comes_back_with_its_ports_and_data_and_leaves_no_process(self, broker: LocalKafka, prefix: str) -> None:
@@ -152,7 +153,7 @@ def test_the_broker_ends_with_the_process_that_started_it_even_if_that_is_killed
 
 
 def test_a_cluster_of_three_goes_on_without_one_and_takes_it_back(tmp_path: Path, prefix: str) -> None:
-    with LocalKafkaCluster(tmp_path) as cluster:
+    with LocalKafkaCluster(tmp_path, security=broker_security()) as cluster:
         create_topic(cluster.bootstrap_servers, prefix, replicas=3)
         publish(cluster.bootstrap_servers, prefix, b"three of them")
         cluster.nodes[0].kill()

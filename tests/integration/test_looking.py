@@ -13,6 +13,7 @@ from tests.brokers import Kafka
 from tests.integration.test_first_errors import TOKENS, write_config
 from tests.processes import streamer
 from tests.replica import INSTANT, running, settings_for
+from tests.secured import client
 
 
 async def test_status_and_plan_tell_what_a_daemon_is_at_and_change_nothing(
@@ -27,7 +28,7 @@ async def test_status_and_plan_tell_what_a_daemon_is_at_and_change_nothing(
         assert [row["phase"] for row in json.loads(before.stdout)["streams"]] == ["idle", "idle"]
         planned = await streamer("plan", "--json", cwd=tmp_path, environment=TOKENS)
         assert [row["does"] for row in json.loads(planned.stdout)["streams"]] == ["asks Mews for an export"] * 2
-        known = AdminClient({"bootstrap.servers": kafka.bootstrap_servers}).list_topics(timeout=30).topics
+        known = AdminClient(client(kafka.bootstrap_servers)).list_topics(timeout=30).topics
         assert not [name for name in known if name.startswith(prefix)]
 
         mews.add_fault(FaultRule(on="file", action=Hold(before=False, at_byte=5)))

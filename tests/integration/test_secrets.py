@@ -21,6 +21,7 @@ from tests.brokers import Kafka
 from tests.leaks import WINDOW, forms_of, leaks
 from tests.processes import PATIENCE, Process, started, streamer
 from tests.replica import see
+from tests.secured import environment
 
 # Everything that some escaping touches, and runs that none does.
 CLIENT_TOKEN = 'Client7Canary0-"q\\b+/=&%<é>' + "5E9C01D7AB34F286"
@@ -200,8 +201,10 @@ async def _until_at_rest(daemon: Process, simulator: Simulator, pages: dict[str,
 
 
 async def test_the_password_of_kafka_is_shown_by_no_failure_to_log_in(
-    kafka: Kafka, prefix: str, tmp_path: Path
+    kafka: Kafka, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name in environment():
+        monkeypatch.delenv(name)
     # The broker's listener knows no SASL: whatever is said about that must not name what was tried.
     login = 'security_protocol = "SASL_PLAINTEXT"\nsasl_mechanism = "PLAIN"\nsasl_username = "streamer"\n'
     login += 'sasl_password = { env = "PASSWORD" }'
@@ -212,8 +215,8 @@ async def test_the_password_of_kafka_is_shown_by_no_failure_to_log_in(
             _settings(kafka.bootstrap_servers, prefix, simulator.url, [EntityType.BILL], login), encoding="utf-8"
         )
         (tmp_path / "access-token").write_text(ACCESS_TOKEN, encoding="utf-8")
-        environment = {"CLIENT_TOKEN": CLIENT_TOKEN, "PASSWORD": PASSWORD}
-        said = await streamer("--log-level", "debug", "check", cwd=tmp_path, environment=environment)
+        secrets = {"CLIENT_TOKEN": CLIENT_TOKEN, "PASSWORD": PASSWORD}
+        said = await streamer("--log-level", "debug", "check", cwd=tmp_path, environment=secrets)
     assert said.code == 1
     assert "FAIL kafka" in said.stdout
     assert "ok   mews alpine" in said.stdout

@@ -13,6 +13,7 @@ from streamer.kafka.topics import prepare_topics
 from streamer.model import EntityType
 from tests.brokers import Kafka
 from tests.replica import DEADLINE_SECONDS, create_topic, settings_for
+from tests.secured import client
 
 MINUTE = 60_000
 HOUR, DAY = 60 * MINUTE, 24 * 60 * MINUTE
@@ -39,7 +40,7 @@ CHECKPOINTS = {
 
 def configs_of(bootstrap_servers: str, topic: str) -> dict[str, str]:
     """What is set for the topic itself, without what it has from the broker."""
-    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    admin = AdminClient(client(bootstrap_servers))
     ((_, answer),) = admin.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, topic)]).items()
     entries: dict[str, Any] = answer.result(DEADLINE_SECONDS)
     ours = ConfigSource.DYNAMIC_TOPIC_CONFIG.value
@@ -48,7 +49,7 @@ def configs_of(bootstrap_servers: str, topic: str) -> dict[str, str]:
 
 def partitions_of(bootstrap_servers: str, prefix: str) -> dict[str, int]:
     """The topics with the prefix and how many partitions each has."""
-    topics = AdminClient({"bootstrap.servers": bootstrap_servers}).list_topics(timeout=DEADLINE_SECONDS).topics
+    topics = AdminClient(client(bootstrap_servers)).list_topics(timeout=DEADLINE_SECONDS).topics
     return {
         name.removeprefix(f"{prefix}."): len(topic.partitions)
         for name, topic in topics.items()

@@ -13,6 +13,7 @@ from tests.brokers import Kafka
 from tests.integration.test_first_errors import TOKENS, write_config
 from tests.processes import Said, streamer
 from tests.replica import INSTANT, running, see, settings_for
+from tests.secured import client
 
 
 async def verified(directory: Path) -> tuple[Said, dict[str, Any]]:
@@ -38,7 +39,7 @@ async def test_every_line_is_proved_and_a_record_too_many_is_found(kafka: Kafka,
     assert (export["records"], export["found"], export["dead_letters"]) == (3, 3, 1)
 
     record = (await see(kafka.bootstrap_servers, prefix)).entities()[0]
-    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers})
+    producer = Producer(client(kafka.bootstrap_servers))
     producer.produce(record.topic, record.value, record.key, partition=record.partition, headers=list(record.headers))
     assert producer.flush(30) == 0
 

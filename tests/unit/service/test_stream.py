@@ -290,6 +290,21 @@ class TestRefused:
         bench.check_completed("e1")
         assert bench.told == LIFE
 
+    async def test_a_new_secret_makes_a_refused_stream_try_again_at_once(self) -> None:
+        bench = Bench(once=False)
+        # One that comes while nothing is refused changes nothing, also not later.
+        bench.stream.renew()
+        bench.mews.adds = [AccessRefusedError("401: the token is refused")]
+        async with bench.living():
+            await bench.until(lambda: bench.checkpoint.phase == "stopped")
+            await asyncio.sleep(60)
+            assert bench.checkpoint.phase == "stopped"
+            bench.stream.renew()
+            await bench.until(lambda: bench.checkpoint.phase == "waiting")
+        phases = [phase for phase, _ in bench.commits()]
+        stopped = phases.index("stopped")
+        assert bench.commits()[stopped + 1][1] - bench.commits()[stopped][1] == pytest.approx(60, abs=1)
+
     async def test_in_the_middle_of_an_export_it_goes_on_at_the_block_that_was_reached(self) -> None:
         bench = Bench(once=False)
         async with bench.living():
