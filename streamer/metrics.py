@@ -12,6 +12,8 @@ from datetime import timedelta
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from streamer import __version__
+from streamer.core.records import Reason
 from streamer.model import StreamKey
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -20,6 +22,8 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 _STREAM = ("connection", "entity_type")
 # A commit takes some tens of milliseconds; the last bound is the default transaction timeout.
 _COMMIT_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+# Up to exports.transaction_bytes, of which 16 MB is the default.
+_BLOCK_BYTES = (1e4, 1e5, 5e5, 1e6, 2e6, 4e6, 8e6, 16e6, 32e6, 64e6)
 
 
 class Metrics:
@@ -39,6 +43,8 @@ class Metrics:
         self.records = counter("records", "Records committed.")
         self.bytes = counter("bytes", "Bytes of lines committed, as downloaded and without headers.")
         self.lines = counter("lines", "Lines committed: records, dead letters and blank ones.")
+        self.unchanged = counter("unchanged", "Lines left out because the topic said the same already.")
+        self.tombstones = counter("tombstones", "Tombstones committed, for entities that are gone.")
         self.transactions = counter(
             "transactions",
             "Blocks with their checkpoint, each a transaction if there are any, by outcome: committed, aborted.",
@@ -63,6 +69,9 @@ class Metrics:
         self.signals = counter("signals", "Signals answered, by outcome: applied, rejected.", "outcome")
         self.paused = gauge("stream_paused", "1 while a signal has paused the stream.")
         self.refused = gauge("windows_refused", "1 while Mews refuses filters, so that only snapshots are published.")
+        self.tombstones_withheld = gauge(
+            "tombstones_withheld", "Entities that the last snapshot found gone and left alone: raise an alarm."
+        )
         self.stopped = gauge("stream_stopped", "1 while the stream waits for a person to look: raise an alarm.")
 
         self.commit_seconds = Histogram(
@@ -71,12 +80,23 @@ class Metrics:
             buckets=_COMMIT_SECONDS,
             registry=registry,
         )
+        self.block_bytes = Histogram(
+            "streamer_block_bytes",
+            "Bytes of lines in a block; blocks without any, such as a mere change of phase, are left out.",
+            buckets=_BLOCK_BYTES,
+            registry=registry,
+        )
         self.producer_restarts = Counter(
             "streamer_producer_restarts",
             "Producers replaced after a failure or by fencing.",
             registry=registry,
         )
         self.owned_shards = Gauge("streamer_owned_shards", "Shards that this replica works on.", registry=registry)
+        self.ready = Gauge(
+            "streamer_ready", "1 while this replica takes part in the group, as on /readyz.", registry=registry
+        )
+        self.build = Gauge("streamer_build_info", "1, with the version as label.", ("version",), registry=registry)
+        self.build.labels(__version__).set(1)
         self.loop_delay = Gauge(
             "streamer_loop_delay_seconds", "How late the event loop last ran what was due.", registry=registry
         )
@@ -104,17 +124,31 @@ class StreamMetrics:
         self._records = metrics.records.labels(*self._labels)
         self._bytes = metrics.bytes.labels(*self._labels)
         self._lines = metrics.lines.labels(*self._labels)
+        self._unchanged = metrics.unchanged.labels(*self._labels)
+        self._tombstones = metrics.tombstones.labels(*self._labels)
         self._committed = metrics.transactions.labels(*self._labels, "committed")
         self._aborted = metrics.transactions.labels(*self._labels, "aborted")
         self._resumed = metrics.downloads_resumed.labels(*self._labels)
+        # Counters that alarms watch are there from the start: one that is born at 1 has never increased.
+        metrics.topics_lost.labels(*self._labels)
+        for outcome in ("completed", "failed", "expired"):
+            metrics.exports.labels(*self._labels, outcome)
+        for reason in Reason:
+            metrics.dead_letters.labels(*self._labels, reason.value)
 
-    def committed(self, *, records: int, lines: int, size: int, seconds: float) -> None:
+    def committed(
+        self, *, records: int, lines: int, size: int, seconds: float, unchanged: int = 0, tombstones: int = 0
+    ) -> None:
         """A transaction is committed; ``size`` in bytes of lines."""
         self._committed.inc()
         self._records.inc(records)
         self._lines.inc(lines)
+        self._unchanged.inc(unchanged)
+        self._tombstones.inc(tombstones)
         self._bytes.inc(size)
         self._metrics.commit_seconds.observe(seconds)
+        if size:
+            self._metrics.block_bytes.observe(size)
 
     def aborted(self) -> None:
         """A transaction came to nothing, or nobody knows what it came to."""
@@ -159,6 +193,10 @@ class StreamMetrics:
         """For how long somebody else's export has kept ours waiting; nothing once it no longer does."""
         self._metrics.blocked.labels(*self._labels).set(since.total_seconds())
 
+    def withheld(self, tombstones: int) -> None:
+        """How many entities the last snapshot found gone and left alone."""
+        self._metrics.tombstones_withheld.labels(*self._labels).set(tombstones)
+
     def stopped(self, stopped: bool) -> None:
         """Whether a person must look."""
         self._metrics.stopped.labels(*self._labels).set(stopped)
@@ -180,5 +218,6 @@ class StreamMetrics:
         self._metrics.phase.remove_by_labels({"connection": self._labels[0], "entity_type": self._labels[1]})
         self._phase = None
         metrics = self._metrics
-        for gauge in (metrics.lag, metrics.blocked, metrics.stopped, metrics.paused, metrics.refused):
+        states = (metrics.blocked, metrics.stopped, metrics.paused, metrics.refused, metrics.tombstones_withheld)
+        for gauge in (metrics.lag, *states):
             gauge.remove_by_labels({"connection": self._labels[0], "entity_type": self._labels[1]})

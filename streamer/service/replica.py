@@ -79,6 +79,7 @@ class Replica:
             clock=clock.monotonic,
         )
         self._probes = Probes(metrics=metrics, ready=self._is_ready, page=page)
+        metrics.ready.set_function(lambda: float(self._is_ready()))
         self._ownership: Ownership | None = None
         self._reader: CheckpointReader | None = None
         self._signals = Signals()

@@ -137,6 +137,8 @@ class Session:
                 records=counts.records,
                 lines=counts.lines,
                 size=counts.size,
+                unchanged=counts.unchanged,
+                tombstones=counts.tombstones,
                 seconds=self._monotonic() - started,
             )
             self._checkpoints[str(stream)] = committed[0]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
+from pathlib import Path
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamer.metrics import CONTENT_TYPE, Metrics
@@ -98,3 +101,52 @@ def test_the_page_is_one_that_prometheus_reads_with_help_for_all() -> None:
     assert all(name.startswith("streamer_") for name in ours)
     assert all(family.documentation for family in families.values())
     assert CONTENT_TYPE.startswith("text/plain")
+
+
+# --- documents that name metrics ------------------------------------------------------------------------------
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def described() -> dict[str, str]:
+    """The line of the table in docs/metrics.md for every metric of our own."""
+    metrics = Metrics()
+    found = [metric for name, metric in vars(metrics).items() if hasattr(metric, "describe") and name != "registry"]
+    lines = {}
+    for metric in found:
+        family = metric.describe()[0]
+        name = family.name + ("_total" if family.type == "counter" else "")
+        labels = ", ".join(f"`{label}`" for label in metric._labelnames)
+        lines[name] = f"| `{name}` | {family.type} | {labels} | {family.documentation} |"
+    return lines
+
+
+def test_the_document_tells_every_metric_and_no_other() -> None:
+    told = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    wanted = "\n".join(
+        ["| metric | kind | labels | what it tells |", "| --- | --- | --- | --- |", *described().values()]
+    )
+    assert told.endswith(f"\n\n{wanted}\n"), f"docs/metrics.md is to end with:\n{wanted}"
+
+
+@pytest.mark.parametrize("path", ["deploy/grafana/streamer.json", "deploy/prometheus/streamer.rules.yaml"])
+def test_every_metric_that_is_asked_for_exists(path: str) -> None:
+    asked = set(re.findall(r"\bstreamer_[a-z_]+", (ROOT / path).read_text(encoding="utf-8")))
+    known = set(described())
+    known |= {f"{name}_{part}" for name in described() for part in ("bucket", "count", "sum")}
+    assert asked
+    assert asked - known == set()
+
+
+def test_every_alert_has_a_test_in_which_it_fires_and_an_entry_in_the_runbook() -> None:
+    rules = (ROOT / "deploy/prometheus/streamer.rules.yaml").read_text(encoding="utf-8")
+    tests = (ROOT / "deploy/prometheus/streamer.rules.test.yaml").read_text(encoding="utf-8")
+    runbook = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    alerts = re.findall(r"- alert: (\w+)", rules)
+    assert alerts
+    for alert in alerts:
+        assert f"### {alert}\n" in runbook
+        assert f"runbook: docs/operations.md#{alert.lower()}\n" in rules
+        verdicts = re.findall(rf"- alertname: {alert}\n +eval_time: \w+\n +exp_alerts:( \[\])?", tests)
+        assert "" in verdicts, f"{alert} never fires in a test"
+        assert " []" in verdicts, f"{alert} is never quiet in a test"
