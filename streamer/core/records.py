@@ -140,6 +140,13 @@ class Origin:
         )
         self.dead_letter_room = max(0, room - len(str(stream)) - largest)
 
+    @property
+    def headers_less_offset(self) -> list[Header]:
+        """Headers of every record, but that the value of ``ce_id`` still lacks the line's offset at its end."""
+        if not self._has_headers:
+            return []
+        return [_SPECVERSION, ("ce_id", self._prefix), self._source, self._type, _JSON]
+
     def record_headers(self, offset: int) -> list[Header]:
         """Headers of the record whose line starts at this byte of the file."""
         if not self._has_headers:

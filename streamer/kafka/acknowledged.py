@@ -22,7 +22,8 @@ from aiokafka import AIOKafkaProducer
 from streamer.config import Config
 from streamer.errors import KafkaUnavailableError, NotOwnerError
 from streamer.kafka.batches import RecordBatches
-from streamer.kafka.sending import Conclusion, Confirm, Message, Sending, producer_options
+from streamer.kafka.encoded_batches import BatchFormat
+from streamer.kafka.sending import Conclusion, Confirm, Message, Sending, batch_format, producer_options
 from streamer.kafka.topics import Topic
 
 PROOF_SECONDS = 5.0
@@ -41,6 +42,7 @@ class AcknowledgedProducer:
         self,
         new_producer: Callable[[], AIOKafkaProducer],
         *,
+        format: BatchFormat,
         partitions: Mapping[str, int],
         step_seconds: float,
         milliseconds: Callable[[], int],
@@ -49,7 +51,9 @@ class AcknowledgedProducer:
         proof_seconds: float = PROOF_SECONDS,
     ) -> None:
         self._producer = new_producer()
-        self._sending = Sending(self._producer, partitions=partitions, seconds=step_seconds, milliseconds=milliseconds)
+        self._sending = Sending(
+            self._producer, format=format, partitions=partitions, seconds=step_seconds, milliseconds=milliseconds
+        )
         self._monotonic = monotonic
         self._confirm = confirm
         self._proof_seconds = proof_seconds
@@ -72,6 +76,7 @@ class AcknowledgedProducer:
     ) -> None:
         """The block, then events, then the checkpoint. After an error, any first part of that may be there."""
         sending = self._sending
+        await sending.prepare(batches)
         async with sending.attempt():
             await self._ensure_confirmed()
             async with sending.deadline("sending a block"):
@@ -156,6 +161,7 @@ def acknowledged_producer(
     """An unstarted producer of a shard."""
     return AcknowledgedProducer(
         lambda: _DroppingProducer(**producer_options(config, topics), enable_idempotence=True),
+        format=batch_format(config, topics, transactional=False),
         partitions={name: topic.partitions for name, topic in topics.items()},
         step_seconds=config.kafka.transaction_timeout.total_seconds(),
         milliseconds=milliseconds,

@@ -10,8 +10,14 @@ for the partition, makes a future and takes a timestamp for each.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from aiokafka.producer.message_accumulator import BatchBuilder
+
+from streamer.kafka.encoded_batches import AnyBatch, BatchFormat, KernelBatch, compressed
+
+if TYPE_CHECKING:  # It may not be there.
+    from streamer_kernel import Batch
 
 
 class RecordBatches:
@@ -21,11 +27,12 @@ class RecordBatches:
     was made with, but for a single record that is larger alone.
     """
 
-    def __init__(self, new_builder: Callable[[], BatchBuilder], *, timestamp: int) -> None:
+    def __init__(self, new_builder: Callable[[], BatchBuilder], *, timestamp: int, format: BatchFormat) -> None:
+        self.format = format
         self._new_builder = new_builder
         self._timestamp = timestamp
         self._open: dict[int, BatchBuilder] = {}
-        self._batches: dict[int, list[BatchBuilder]] = {}
+        self._batches: dict[int, list[AnyBatch]] = {}
 
     def append(self, partition: int, key: bytes, value: bytes | None, headers: list[tuple[str, bytes]]) -> None:
         """Encode one record. The batch that is full is closed, and a new one begun."""
@@ -33,12 +40,25 @@ class RecordBatches:
         if builder is None or builder.append(timestamp=self._timestamp, key=key, value=value, headers=headers) is None:
             self._begin(partition).append(timestamp=self._timestamp, key=key, value=value, headers=headers)
 
+    def add(self, partition: int, batches: Sequence[Batch]) -> None:
+        """Take over batches of the kernel, behind what there is of the partition."""
+        if builder := self._open.pop(partition, None):
+            builder.close()
+        self._batches.setdefault(partition, []).extend(
+            KernelBatch(batch, transactional=self.format.transactional, timestamp=self._timestamp) for batch in batches
+        )
+
+    def compress(self) -> None:
+        """Close and compress what there is: a few ms for each MiB, to be spent in a thread."""
+        self.close()
+        self._batches = {partition: compressed(batches) for partition, batches in self._batches.items()}
+
     def _begin(self, partition: int) -> BatchBuilder:
         builder = self._open[partition] = self._new_builder()
         self._batches.setdefault(partition, []).append(builder)
         return builder
 
-    def close(self) -> Mapping[int, Sequence[BatchBuilder]]:
+    def close(self) -> Mapping[int, Sequence[AnyBatch]]:
         """The batches by partition, closed: an open one could be given records of somebody else, and would linger."""
         for builder in self._open.values():
             builder.close()

@@ -18,10 +18,11 @@ from aiokafka import AIOKafkaProducer
 
 from streamer.config import Config
 from streamer.kafka.batches import RecordBatches
+from streamer.kafka.encoded_batches import BatchFormat
 from streamer.kafka.sending import Conclusion as Conclusion
 from streamer.kafka.sending import Message as Message
 from streamer.kafka.sending import Offsets as Offsets
-from streamer.kafka.sending import Sending, producer_options
+from streamer.kafka.sending import Sending, batch_format, producer_options
 from streamer.kafka.sending import ShardProducer as ShardProducer
 from streamer.kafka.topics import Topic
 from streamer.model import Shard
@@ -34,13 +35,18 @@ class TransactionalProducer:
         self,
         new_producer: Callable[[], AIOKafkaProducer],
         *,
+        format: BatchFormat,
         partitions: Mapping[str, int],
         transaction_seconds: float,
         milliseconds: Callable[[], int],
     ) -> None:
         self._producer = new_producer()
         self._sending = Sending(
-            self._producer, partitions=partitions, seconds=transaction_seconds, milliseconds=milliseconds
+            self._producer,
+            format=format,
+            partitions=partitions,
+            seconds=transaction_seconds,
+            milliseconds=milliseconds,
         )
         self._in_transaction = False
 
@@ -61,6 +67,7 @@ class TransactionalProducer:
     ) -> None:
         """One transaction. After an error, whether it was committed is open."""
         sending = self._sending
+        await sending.prepare(batches)
         async with sending.attempt():
             async with sending.deadline("beginning a transaction"):
                 await self._producer.begin_transaction()
@@ -95,6 +102,7 @@ def shard_producer(
 
     return TransactionalProducer(
         new_producer,
+        format=batch_format(config, topics, transactional=True),
         partitions={name: topic.partitions for name, topic in topics.items()},
         transaction_seconds=timeout,
         milliseconds=milliseconds,

@@ -23,6 +23,7 @@ from streamer.errors import FencedError, ProducerLostError
 from streamer.kafka.batches import RecordBatches
 from streamer.kafka.compression import compress_quickly
 from streamer.kafka.connection import START_SECONDS, STOP_SECONDS, answered_within, client_options, describe
+from streamer.kafka.encoded_batches import BatchFormat
 from streamer.kafka.flat_requests import encode_produce_requests_flat
 from streamer.kafka.topics import Topic
 
@@ -104,6 +105,7 @@ class Sending:
         self,
         producer: AIOKafkaProducer,
         *,
+        format: BatchFormat,
         partitions: Mapping[str, int],
         seconds: float,
         milliseconds: Callable[[], int],
@@ -111,6 +113,7 @@ class Sending:
         self.lost = False
         """Set at the first trouble, for good."""
         self._producer = producer
+        self._format = format
         self._partitions = partitions
         self._seconds = seconds
         self._milliseconds = milliseconds
@@ -122,7 +125,7 @@ class Sending:
             await self._producer.start()
 
     def new_batches(self) -> RecordBatches:
-        return RecordBatches(self._producer.create_batch, timestamp=self._milliseconds())
+        return RecordBatches(self._producer.create_batch, timestamp=self._milliseconds(), format=self._format)
 
     @contextlib.asynccontextmanager
     async def attempt(self) -> AsyncIterator[None]:
@@ -142,6 +145,11 @@ class Sending:
                 yield
         except TimeoutError as error:
             raise ProducerLostError(f"{what} took longer than {self._seconds:g} s") from error
+
+    async def prepare(self, batches: RecordBatches | None) -> None:
+        """Compress a block in a thread, and before anything is open: on the event loop it would hold up everybody."""
+        if batches is not None and self._format.zstd:
+            await asyncio.to_thread(batches.compress)
 
     async def send_batches(self, topic: str, batches: RecordBatches) -> dict[int, Offsets]:
         """Send and await all deliveries: one feeder to a partition, since aiokafka holds one batch for each."""
@@ -194,9 +202,19 @@ def producer_options(config: Config, topics: Mapping[str, Topic]) -> dict[str, A
     return {
         **client_options(config.kafka),
         "compression_type": None if config.kafka.compression == "none" else config.kafka.compression,
-        # What a topic limits is the batch, so the strictest topic decides.
-        "max_batch_size": min(BATCH_BYTES, *(topic.max_message_bytes for topic in topics.values())),
+        "max_batch_size": _batch_bytes(topics),
     }
+
+
+def batch_format(config: Config, topics: Mapping[str, Topic], *, transactional: bool) -> BatchFormat:
+    """How the batches of such a producer are encoded."""
+    zstd = config.kafka.compression == "zstd"
+    return BatchFormat(batch_bytes=_batch_bytes(topics), zstd=zstd, transactional=transactional)
+
+
+def _batch_bytes(topics: Mapping[str, Topic]) -> int:
+    """What a topic limits is the batch, so the strictest topic decides."""
+    return min(BATCH_BYTES, *(topic.max_message_bytes for topic in topics.values()))
 
 
 def _looked_at(delivery: asyncio.Future[Any]) -> None:

@@ -15,12 +15,13 @@ from typing import TypeVar
 import msgspec
 import structlog
 
-from streamer.core.blocks import Block, BlockLimits, Cut, FileBlocks, Preparation
+from streamer.core.blocks import Block, BlockLimits, Cut, Preparation
 from streamer.core.checkpoint import Checkpoint, Counts, PartitionCounts, Position, Publishing
 from streamer.core.files import file_list, start_of
 from streamer.core.lifecycle import LifecycleError, Outcome, Published, transition
 from streamer.errors import ExportLostError, RetriableError, StreamerError
 from streamer.kafka.batches import RecordBatches
+from streamer.kafka.kernel_blocks import file_blocks
 from streamer.kafka.producer import Message, Offsets
 from streamer.metrics import StreamMetrics
 from streamer.model import Export, ExportId, ExportStatus, StreamKey
@@ -49,6 +50,8 @@ class PublishSettings(msgspec.Struct, frozen=True):
     headers: bool
     topic: str
     topic_partitions: int
+    kernel: bool
+    """Whether lines are gathered in machine code, where that is installed."""
 
 
 class Ends:
@@ -183,7 +186,7 @@ class ExportPublisher:
     ) -> AsyncGenerator[Block[RecordBatches], None]:
         """The blocks of one file: closed by size, by age, by the file's end, and when the daemon is to stop."""
         settings, clock = self._settings, self._clock
-        blocks = FileBlocks(
+        blocks = file_blocks(
             export_id=export_id,
             stream=self._key,
             file_index=index,
@@ -194,6 +197,7 @@ class ExportPublisher:
             headers=settings.headers,
             new_batches=session.new_batches,
             preparation=preparation,
+            kernel=settings.kernel,
         )
         opened_at = clock.monotonic()
         async with aclosing(reading.chunks()) as chunks, Chunks(chunks, *ends.events) as incoming:

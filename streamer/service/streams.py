@@ -148,6 +148,7 @@ def publish_settings(config: Config, topics: Mapping[str, Topic], key: StreamKey
         headers=config.topics.headers == "cloudevents",
         topic=topic.name,
         topic_partitions=topic.partitions,
+        kernel=exports.kernel == "auto",
     )
 
 

@@ -19,6 +19,7 @@ from streamer.errors import FencedError, ProducerLostError
 from streamer.kafka.acknowledged import AcknowledgedProducer
 from streamer.kafka.batches import RecordBatches
 from streamer.kafka.delivery import producer_for
+from streamer.kafka.encoded_batches import BatchFormat
 from streamer.kafka.producer import Message, Offsets, ShardProducer, TransactionalProducer
 from streamer.kafka.topics import prepare_topics
 from streamer.model import Shard
@@ -70,6 +71,7 @@ class MemoryStand(Stand):
         if not self.is_transactional:
             return AcknowledgedProducer(
                 lambda: self.kafka.plain_producer(max_batch_size=LARGEST),
+                format=BatchFormat(batch_bytes=LARGEST, zstd=False, transactional=False),
                 partitions=self.kafka.partitions,
                 step_seconds=20.0,
                 milliseconds=lambda: int(time.time() * 1000),
@@ -78,6 +80,7 @@ class MemoryStand(Stand):
             )
         return TransactionalProducer(
             lambda: self.kafka.producer("shard", max_batch_size=LARGEST),
+            format=BatchFormat(batch_bytes=LARGEST, zstd=False, transactional=True),
             partitions=self.kafka.partitions,
             transaction_seconds=20.0,
             milliseconds=lambda: int(time.time() * 1000),

@@ -9,6 +9,7 @@ import pytest
 
 from streamer.errors import KafkaUnavailableError, NotOwnerError, ProducerLostError
 from streamer.kafka.acknowledged import PROOF_SECONDS, AcknowledgedProducer
+from streamer.kafka.encoded_batches import BatchFormat
 from streamer.kafka.sending import Message, Offsets
 from tests.fakes import MemoryKafka, PlainMemoryProducer, Record, Trouble
 
@@ -30,6 +31,7 @@ class Bench:
         loop = asyncio.get_running_loop()
         self.producer = AcknowledgedProducer(
             lambda: SlowProducer(self.kafka, self.slow),
+            format=BatchFormat(batch_bytes=1 << 20, zstd=False, transactional=False),
             partitions=self.kafka.partitions,
             step_seconds=30.0,
             milliseconds=lambda: 0,

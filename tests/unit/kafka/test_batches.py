@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer.kafka.batches import RecordBatches
+from streamer.kafka.encoded_batches import BatchFormat
 from tests.unit.cases import cases
 
 LIMIT = 300
@@ -23,7 +24,7 @@ def builder() -> Any:
 
 
 def record_batches() -> RecordBatches:
-    return RecordBatches(builder, timestamp=NOW)
+    return RecordBatches(builder, timestamp=NOW, format=BatchFormat(batch_bytes=LIMIT, zstd=False, transactional=False))
 
 
 def records_in(builders: Any) -> list[tuple[bytes, bytes | None, list[tuple[str, bytes]]]]:

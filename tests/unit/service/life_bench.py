@@ -19,6 +19,7 @@ from streamer.core.scope import EVERYTHING
 from streamer.core.signals import Signal, SignalRecord, encode_signal
 from streamer.core.windows import UpdateWindows, WindowRules
 from streamer.kafka.acknowledged import AcknowledgedProducer
+from streamer.kafka.encoded_batches import BatchFormat
 from streamer.kafka.producer import ShardProducer, TransactionalProducer
 from streamer.kafka.sending import Confirm
 from streamer.kafka.signals import Signals
@@ -136,6 +137,7 @@ class Bench:
                 headers=True,
                 topic=BILLS,
                 topic_partitions=3,
+                kernel=True,
             ),
             slots=asyncio.Semaphore(1),
             clock=self.clock,
@@ -170,6 +172,7 @@ class Bench:
         if not self._is_transactional:
             return AcknowledgedProducer(
                 self.kafka.plain_producer,
+                format=BatchFormat(batch_bytes=1 << 20, zstd=False, transactional=False),
                 partitions=self.kafka.partitions,
                 step_seconds=30.0,
                 milliseconds=self.clock.milliseconds,
@@ -178,6 +181,7 @@ class Bench:
             )
         return TransactionalProducer(
             lambda: self.kafka.producer(f"mews.streamer.{shard}"),
+            format=BatchFormat(batch_bytes=1 << 20, zstd=False, transactional=True),
             partitions=self.kafka.partitions,
             transaction_seconds=30.0,
             milliseconds=self.clock.milliseconds,

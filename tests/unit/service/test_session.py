@@ -12,6 +12,7 @@ from streamer.core.checkpoint import Checkpoint, Idle, encode_checkpoint
 from streamer.core.lifecycle import Added, Due, Outcome, transition
 from streamer.errors import FencedError, KafkaUnavailableError, NotOwnerError, ProducerLostError
 from streamer.kafka.checkpoints import Entry
+from streamer.kafka.encoded_batches import BatchFormat
 from streamer.kafka.producer import Message, ShardProducer, TransactionalProducer
 from streamer.kafka.sending import Confirm
 from streamer.metrics import Metrics
@@ -66,6 +67,7 @@ class Steps:
 
         return NotingProducer(
             lambda: self._bench.kafka.producer("id"),
+            format=BatchFormat(batch_bytes=1 << 20, zstd=False, transactional=True),
             partitions=self._bench.kafka.partitions,
             transaction_seconds=1.0,
             milliseconds=lambda: 0,

@@ -1,0 +1,168 @@
+//! The data path of streamer in machine code: bytes of a file in, record batches by partition out.
+//!
+//! Optional to have: `streamer/core/blocks.py` and `streamer/kafka/batches.py` do the same, and every byte must be
+//! the same. Whatever is not plainly good is judged by Python, through a callback, so that there is one place that
+//! knows what is wrong with a line.
+
+pub mod batch;
+pub mod gather;
+pub mod headers;
+pub mod json;
+pub mod lines;
+pub mod partitioner;
+
+use std::ffi::{c_int, c_void};
+
+use pyo3::exceptions::{PyBufferError, PyValueError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
+
+use crate::lines::Line;
+
+/// Gathers the lines of one file into batches; see `streamer_kernel.pyi`.
+#[pyclass]
+struct Gatherer {
+    inner: gather::Gatherer,
+    judge: Py<PyAny>,
+}
+
+#[pymethods]
+impl Gatherer {
+    #[new]
+    #[pyo3(signature = (*, offset, lines, partitions, headers, max_line_bytes, record_room, batch_bytes, judge))]
+    #[expect(clippy::too_many_arguments, reason = "all by name")]
+    fn new(
+        offset: u64,
+        lines: u64,
+        partitions: usize,
+        headers: Vec<(String, Vec<u8>)>,
+        max_line_bytes: usize,
+        record_room: usize,
+        batch_bytes: usize,
+        judge: Py<PyAny>,
+    ) -> PyResult<Self> {
+        if partitions == 0 {
+            return Err(PyValueError::new_err("a topic has at least one partition"));
+        }
+        let limits = gather::Limits { line_bytes: max_line_bytes, record_room, batch_bytes };
+        let headers = headers::Headers::new(&headers);
+        Ok(Self { inner: gather::Gatherer::new(offset, lines, partitions, headers, limits), judge })
+    }
+
+    #[getter]
+    fn offset(&self) -> u64 {
+        self.inner.position().0
+    }
+
+    #[getter]
+    fn lines(&self) -> u64 {
+        self.inner.position().1
+    }
+
+    fn feed(&mut self, py: Python<'_>, chunk: &[u8]) -> PyResult<()> {
+        self.inner.feed(chunk, |line| judged(py, &self.judge, line))
+    }
+
+    fn finish(&mut self, py: Python<'_>) -> PyResult<()> {
+        self.inner.finish(|line| judged(py, &self.judge, line))
+    }
+
+    fn take<'py>(&mut self, py: Python<'py>) -> PyResult<(Bound<'py, PyList>, u64)> {
+        let (partitions, blank) = self.inner.take();
+        let taken = PyList::empty(py);
+        for (number, partition) in partitions.into_iter().enumerate() {
+            if partition.records > 0 {
+                let batches: Vec<Batch> =
+                    partition.batches.into_iter().map(|inner| Batch { inner, exports: 0 }).collect();
+                taken.append((number, partition.records, partition.digest, batches))?;
+            }
+        }
+        Ok((taken, blank))
+    }
+}
+
+fn judged(py: Python<'_>, judge: &Py<PyAny>, line: &Line) -> PyResult<Option<Vec<u8>>> {
+    judge.call1(py, (PyBytes::new(py, line.bytes), line.length, line.number, line.offset))?.extract(py)
+}
+
+/// A batch of one partition, readable as a buffer; see `streamer_kernel.pyi`.
+#[pyclass]
+struct Batch {
+    inner: batch::Batch,
+    /// How many buffers are held on it: while there are any, its memory must stay where it is.
+    exports: usize,
+}
+
+#[pymethods]
+impl Batch {
+    #[getter]
+    fn records(&self) -> u32 {
+        self.inner.records()
+    }
+
+    fn __len__(&self) -> usize {
+        self.inner.bytes().len()
+    }
+
+    fn replace_records(&mut self, records: &[u8]) -> PyResult<()> {
+        self.ensure_unused()?;
+        self.inner.replace_records(records);
+        Ok(())
+    }
+
+    fn seal(&mut self, attributes: i16, timestamp: i64, producer_id: i64, epoch: i16, sequence: i32) -> PyResult<()> {
+        self.ensure_unused()?;
+        self.inner.seal(&batch::Sender { attributes, timestamp, id: producer_id, epoch, sequence });
+        Ok(())
+    }
+
+    /// A read-only view of the bytes.
+    ///
+    /// # Safety
+    ///
+    /// To be called by Python's buffer protocol alone. The view keeps this object alive, and until it is released
+    /// nothing here moves or changes the bytes.
+    unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
+        if view.is_null() {
+            return Err(PyBufferError::new_err("no view to fill in"));
+        }
+        let (start, length) = {
+            let batch = slf.borrow();
+            let bytes = batch.inner.bytes();
+            (bytes.as_ptr(), bytes.len())
+        };
+        // SAFETY: the view is Python's; the bytes live as long as the object, which the view holds on to.
+        let filled = unsafe {
+            ffi::PyBuffer_FillInfo(view, slf.as_ptr(), start as *mut c_void, length as ffi::Py_ssize_t, 1, flags)
+        };
+        if filled != 0 {
+            return Err(PyErr::fetch(slf.py()));
+        }
+        slf.borrow_mut().exports += 1;
+        Ok(())
+    }
+
+    /// # Safety
+    ///
+    /// To be called by Python's buffer protocol alone.
+    unsafe fn __releasebuffer__(&mut self, _view: *mut ffi::Py_buffer) {
+        self.exports -= 1;
+    }
+}
+
+impl Batch {
+    fn ensure_unused(&self) -> PyResult<()> {
+        if self.exports > 0 {
+            return Err(PyBufferError::new_err("somebody reads the batch"));
+        }
+        Ok(())
+    }
+}
+
+#[pymodule]
+fn streamer_kernel(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<Gatherer>()?;
+    module.add_class::<Batch>()
+}

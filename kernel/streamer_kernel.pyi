@@ -1,0 +1,48 @@
+"""Bytes of a file in, Kafka record batches by partition out."""
+
+from collections.abc import Callable, Sequence
+
+__version__: str
+
+class Batch:
+    """Records of one partition, encoded; a buffer of all its bytes, of which the first 61 are the header."""
+
+    @property
+    def records(self) -> int: ...
+    def __len__(self) -> int: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+    def replace_records(self, records: bytes, /) -> None:
+        """Put these bytes, compressed, in the place of the records. Raises ``BufferError`` while it is read."""
+
+    def seal(self, attributes: int, timestamp: int, producer_id: int, epoch: int, sequence: int, /) -> None:
+        """Write the header, checksum included. Raises ``BufferError`` while it is read."""
+
+class Gatherer:
+    """Takes the bytes of one file from a cut on, and hands out batches of whatever lines are whole.
+
+    ``headers`` are those of every record, where the byte at which its line starts is appended to the value of
+    ``ce_id``. ``judge`` is called for each line that isn't plainly good, with its bytes (at most ``max_line_bytes``),
+    its length without line ending, its number from 1 and its offset in bytes; it returns the key of the record that the
+    line becomes all the same, or None. After an error it is of no use any more.
+    """
+
+    def __init__(
+        self,
+        *,
+        offset: int,
+        lines: int,
+        partitions: int,
+        headers: Sequence[tuple[str, bytes]],
+        max_line_bytes: int,
+        record_room: int,
+        batch_bytes: int,
+        judge: Callable[[bytes, int, int, int], bytes | None],
+    ) -> None: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def lines(self) -> int: ...
+    def feed(self, chunk: bytes, /) -> None: ...
+    def finish(self) -> None: ...
+    def take(self) -> tuple[list[tuple[int, int, int, list[Batch]]], int]:
+        """For each partition that got records: number, how many, digest, batches; and how many lines were blank."""
