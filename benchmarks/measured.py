@@ -21,31 +21,34 @@ _KILOBYTE = 1 if sys.platform == "darwin" else 1024
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """What a process has come to in the end; ``peak_bytes`` is its largest resident memory."""
+    """What a process has come to in the end; ``peak_bytes`` is its largest resident memory.
+
+    Of a pipeline, ``cpu_seconds`` are those of all its programs, and the peak is that of the largest one.
+    """
 
     exit_code: int
     peak_bytes: int
+    cpu_seconds: float
 
 
 class MeasuredProcess:
-    """A Python module as a process, on one CPU of its own if asked for; killed with its context, if need be.
+    """A command as a process, on one CPU of its own if asked for; killed with its context, if need be.
 
     What it says on stderr goes to ``log``. Peak memory is `ru_maxrss`, which on Linux begins with the peak of the
     process that starts it, so that one has to stay small (45 MB here; anything with aiohttp is larger).
     """
 
-    def __init__(self, *arguments: str, log: Path, cpu: int | None = None) -> None:
+    def __init__(self, *command: str, log: Path, cpu: int | None = None) -> None:
         self._log = log
+        own = os.sched_getaffinity(0)
+        if cpu is not None:
+            # What it starts in turn, and at once, inherits it too.
+            os.sched_setaffinity(0, {cpu})
         with log.open("wb") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, *arguments],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                env=environment_of_children(),
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=environment_of_children()
             )
-        if cpu is not None:
-            os.sched_setaffinity(self._process.pid, {cpu})
+        os.sched_setaffinity(0, own)
         self._cpu_clock = ~self._process.pid << 3 | 2
 
     def __enter__(self) -> Self:
@@ -86,19 +89,35 @@ class MeasuredProcess:
         """The last that it said on stderr."""
         return self._log.read_text(errors="replace")[-4000:]
 
+    def wait(self, seconds: float) -> Usage:
+        """Until it ends by itself. Raises ``RuntimeError`` where it takes longer; it is killed with its context."""
+        deadline = time.monotonic() + seconds
+        while (usage := self._gone()) is None:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"still at work after {seconds:g} s:\n{self.log_tail()}")
+            time.sleep(0.005)
+        return usage
+
     def end(self) -> Usage:
         """Ask it to leave (SIGTERM) and wait until it has, or kill it after 30 s."""
         deadline = time.monotonic() + _LEAVE_SECONDS
         self._process.send_signal(signal.SIGTERM)
-        while True:
-            pid, status, used = os.wait4(self._process.pid, os.WNOHANG)
-            if pid:
-                break
+        while (usage := self._gone()) is None:
             if time.monotonic() > deadline:
                 self._process.send_signal(signal.SIGKILL)
             time.sleep(0.01)
+        return usage
+
+    def _gone(self) -> Usage | None:
+        pid, status, used = os.wait4(self._process.pid, os.WNOHANG)
+        if not pid:
+            return None
         self._process.returncode = os.waitstatus_to_exitcode(status)
-        return Usage(exit_code=self._process.returncode, peak_bytes=used.ru_maxrss * _KILOBYTE)
+        return Usage(
+            exit_code=self._process.returncode,
+            peak_bytes=used.ru_maxrss * _KILOBYTE,
+            cpu_seconds=used.ru_utime + used.ru_stime,
+        )
 
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:

@@ -43,14 +43,16 @@ async def publish(task: Task) -> None:
                     offset = 0
                     async for raw in lines:
                         line = raw.rstrip(b"\r\n")
-                        headers = [
+                        headers = task.headers and [
                             ("ce_specversion", b"1.0"),
                             ("ce_id", f"{task.export_id}/{index}/{offset}".encode()),
                             ("ce_source", task.source.encode()),
                             ("ce_type", f"com.mews.{task.entity_type}".encode()),
                             ("content-type", b"application/json"),
                         ]
-                        await producer.send(task.topic, value=line, key=decode(line).id.encode(), headers=headers)
+                        await producer.send(
+                            task.topic, value=line, key=decode(line).id.encode(), headers=headers or None
+                        )
                         offset += len(raw)
                         left -= 1
                         if not left:

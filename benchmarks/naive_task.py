@@ -16,3 +16,4 @@ class Task(msgspec.Struct, frozen=True):
     export_id: str
     links: list[str]
     lines: int
+    headers: bool

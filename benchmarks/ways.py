@@ -6,6 +6,7 @@ joining the group) and does not count; then the file is let go, and the clocks r
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
@@ -14,23 +15,42 @@ import msgspec
 from benchmarks.kafka import Topics
 from benchmarks.measured import MeasuredProcess, Usage
 from benchmarks.naive_task import Task
+from benchmarks.peer_task import PeerTask
+from benchmarks.peers import Peer
 from benchmarks.sandbox import SimulatorProcess
 
 DAEMON, NAIVE = "streamer", "naive"
 ENTITY_TYPE = "Reservation"
 PARTITIONS = 12
 _CONNECTION = "benchmark"
+_FIXED_HEADERS = {
+    "ce_specversion": "1.0",
+    "ce_source": f"/mews/{_CONNECTION}",
+    "ce_type": f"com.mews.{ENTITY_TYPE}",
+    "content-type": "application/json",
+}
+"""With ``ce_id`` the five that the daemon writes."""
 _START_SECONDS = 60.0
 _RUN_SECONDS = 1_800.0
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """What both ways have in common."""
+    """What all ways have in common."""
 
     line_bytes: int
     compression: str
     export_bytes: int
     files: int
+    headers: bool = True
+    partitions: int = PARTITIONS
+
+
+class Daemon(msgspec.Struct, frozen=True):
+    """How the daemon is set up, under which name."""
+
+    name: str = DAEMON
+    delivery: str = "exactly_once"
+    kernel: str = "auto"
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -38,6 +58,8 @@ class Run(msgspec.Struct, frozen=True):
 
     line_bytes: int
     compression: str
+    headers: bool
+    partitions: int
     way: str
     records: int
     seconds: float
@@ -70,14 +92,14 @@ class Runner:
         self._topics = Topics(bootstrap_servers)
         self._runs = 0
 
-    def daemon(self, setting: Setting) -> Run:
+    def daemon(self, setting: Setting, daemon: Daemon = Daemon()) -> Run:  # noqa: B008 (immutable)
         """The whole export through `streamer run`, up to the commit of its ``export_completed``."""
         prefix = self._next_prefix()
         config = self._directory / f"{prefix}.toml"
         with _simulator(setting) as simulator:
-            config.write_text(_config(self._servers, prefix, setting.compression, simulator.url))
+            config.write_text(_config(self._servers, prefix, setting, daemon, simulator.url))
             simulator.hold_first_file()
-            with self._process("-m", "streamer", "run", "--config", str(config)) as process:
+            with self._process(sys.executable, "-m", "streamer", "run", "--config", str(config)) as process:
                 _wait_for_first_file(simulator, process)
                 before, began = process.cpu_seconds(), time.monotonic()
                 simulator.release()
@@ -94,12 +116,12 @@ class Runner:
         if not wrong and event["records"] != expected:
             wrong = f"export_completed says {event['records']:,} records instead of {expected:,}"
         self._topics.delete(prefix)
-        return _run(setting, DAEMON, expected, ended - began, before, after, usage, wrong)
+        return _run(setting, daemon.name, expected, ended - began, before, after, usage, wrong)
 
     def naive(self, setting: Setting, lines: int) -> Run:
         """The first lines of the same export with a `send` each, up to the last acknowledgement."""
         topic = self._next_prefix()
-        self._topics.create(topic, partitions=PARTITIONS)
+        self._topics.create(topic, partitions=setting.partitions)
         with _simulator(setting) as simulator:
             export = simulator.add_export(ENTITY_TYPE)
             lines = min(lines, simulator.lines())
@@ -112,9 +134,10 @@ class Runner:
                 export_id=export["Id"],
                 links=[file["Url"] for file in export["Files"]],
                 lines=lines,
+                headers=setting.headers,
             )
             simulator.hold_first_file()
-            with self._process("-m", "benchmarks.naive_publisher") as process:
+            with self._process(sys.executable, "-m", "benchmarks.naive_publisher") as process:
                 process.tell(msgspec.json.encode(task))
                 _wait_for_first_file(simulator, process)
                 before, began = process.cpu_seconds(), time.monotonic()
@@ -125,6 +148,33 @@ class Runner:
         wrong = self._wrong(topic, lines, setting)
         self._topics.delete(topic)
         return _run(setting, NAIVE, lines, ended - began, before, after, usage, wrong)
+
+    def peer(self, setting: Setting, peer: Peer) -> Run:
+        """The whole export, which must be one file, through another program, up to its end."""
+        topic = self._next_prefix()
+        self._topics.create(topic, partitions=setting.partitions)
+        with _simulator(setting) as simulator:
+            export = simulator.add_export(ENTITY_TYPE)
+            lines = simulator.lines()
+            task = PeerTask(
+                bootstrap_servers=self._servers,
+                topic=topic,
+                link=export["Files"][0]["Url"],
+                compression=setting.compression,
+                headers=_FIXED_HEADERS if setting.headers else {},
+                id_prefix=f"{export['Id']}/0/",
+            )
+            simulator.hold_first_file()
+            with self._process(*peer.command(task)) as process:
+                _wait_for_first_file(simulator, process)
+                before, began = process.cpu_seconds(), time.monotonic()
+                simulator.release()
+                usage = process.wait(_RUN_SECONDS)
+                ended = time.monotonic()
+                log = process.log_tail()
+        wrong = f"exit code {usage.exit_code}: {log}" if usage.exit_code else self._wrong(topic, lines, setting)
+        self._topics.delete(topic)
+        return _run(setting, peer.name, lines, ended - began, before, usage.cpu_seconds, usage, wrong)
 
     def _next_prefix(self) -> str:
         self._runs += 1
@@ -160,6 +210,8 @@ def _run(
     return Run(
         line_bytes=setting.line_bytes,
         compression=setting.compression,
+        headers=setting.headers,
+        partitions=setting.partitions,
         way=way,
         records=records,
         seconds=seconds,
@@ -170,17 +222,20 @@ def _run(
     )
 
 
-def _config(bootstrap_servers: str, prefix: str, compression: str, platform_url: str) -> str:
+def _config(bootstrap_servers: str, prefix: str, setting: Setting, daemon: Daemon, platform_url: str) -> str:
     """Everything that matters for speed and memory stays as it is by default."""
     return f"""
 [kafka]
 bootstrap_servers = ["{bootstrap_servers}"]
-compression = "{compression}"
+delivery = "{daemon.delivery}"
+compression = "{setting.compression}"
 [topics]
 prefix = "{prefix}"
-partitions = {PARTITIONS}
+partitions = {setting.partitions}
+headers = "{"cloudevents" if setting.headers else "none"}"
 [exports]
 poll_interval = "1s"
+kernel = "{daemon.kernel}"
 [http]
 host = "127.0.0.1"
 port = 0

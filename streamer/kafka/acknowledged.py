@@ -76,8 +76,8 @@ class AcknowledgedProducer:
     ) -> None:
         """The block, then events, then the checkpoint. After an error, any first part of that may be there."""
         sending = self._sending
-        await sending.prepare(batches)
         async with sending.attempt():
+            await sending.prepare(batches)
             await self._ensure_confirmed()
             async with sending.deadline("sending a block"):
                 offsets = await sending.send_batches(topic, batches) if topic and batches else {}

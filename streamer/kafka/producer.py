@@ -67,8 +67,8 @@ class TransactionalProducer:
     ) -> None:
         """One transaction. After an error, whether it was committed is open."""
         sending = self._sending
-        await sending.prepare(batches)
         async with sending.attempt():
+            await sending.prepare(batches)
             async with sending.deadline("beginning a transaction"):
                 await self._producer.begin_transaction()
             self._in_transaction = True

@@ -147,7 +147,7 @@ class Sending:
             raise ProducerLostError(f"{what} took longer than {self._seconds:g} s") from error
 
     async def prepare(self, batches: RecordBatches | None) -> None:
-        """Compress a block in a thread, and before anything is open: on the event loop it would hold up everybody."""
+        """Compress a block in a thread, before a transaction is open: on the event loop it would hold up everybody."""
         if batches is not None and self._format.zstd:
             await asyncio.to_thread(batches.compress)
 
