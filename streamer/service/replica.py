@@ -364,7 +364,7 @@ class Replica:
         tries = 0
         while not self._clock.stopping.is_set():
             try:
-                return await self._unless_stopping(attempt())
+                return await self._clock.unless_stopping(attempt())
             except KafkaUnavailableError as error:
                 tries += 1
                 servers = ", ".join(self._config.kafka.bootstrap_servers)
@@ -374,19 +374,6 @@ class Replica:
                 log.warning("waiting_for_kafka", servers=servers, step=what, reason=str(error), seconds=round(wait, 1))
                 await self._clock.rest(wait)
         return None
-
-    async def _unless_stopping(self, attempt: Awaitable[R]) -> R | None:
-        """What the attempt comes to, or None where the daemon is to stop first: a broker may be silent for a minute."""
-        trying = asyncio.ensure_future(attempt)
-        stopping = asyncio.create_task(self._clock.stopping.wait())
-        try:
-            await asyncio.wait({trying, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            return trying.result() if trying.done() else None
-        finally:
-            stopping.cancel()
-            if not trying.done():
-                trying.cancel()
-                await asyncio.wait({trying}, timeout=LEAVE_SECONDS)
 
 
 class _Part(Protocol):

@@ -7,9 +7,8 @@ All decisions are pure functions of the checkpoint, of what Mews said, of signal
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from datetime import timedelta
-from typing import Any, TypeVar, assert_never
+from typing import TypeVar, assert_never
 
 from streamer.core.backoff import BackoffPolicy, delay
 from streamer.core.checkpoint import Checkpoint, Completed, Idle, Stopped
@@ -91,7 +90,7 @@ class Stream:
     async def run(self, sessions: Sessions) -> None:
         """Live until the daemon stops (or, with ``once``, until the export is done)."""
         while not self._over():
-            session = await self._unless_stopping(sessions.next())
+            session = await self._clock.unless_stopping(sessions.next())
             if session is None:
                 return
             checkpoint = session.checkpoint(self.key)
@@ -121,7 +120,7 @@ class Stream:
             now = self._clock.now()
             self.done = Checkpoint(state=Stopped(reason=problem, since=now, look_at=now, before=Idle()))
             return
-        await self._unless_stopping(session.lost.wait())
+        await self._clock.unless_stopping(session.lost.wait())
 
     async def _live(self, session: Session, checkpoint: Checkpoint) -> None:
         while not self._over() and not session.lost.is_set():
@@ -238,14 +237,3 @@ class Stream:
 
     def _over(self) -> bool:
         return self._clock.stopping.is_set() or self.done is not None
-
-    async def _unless_stopping(self, call: Coroutine[Any, Any, R]) -> R | None:
-        """What ``call`` returns, or None where the daemon is to stop first."""
-        waiting = asyncio.create_task(call)
-        stopping = asyncio.create_task(self._clock.stopping.wait())
-        try:
-            await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            return waiting.result() if waiting.done() else None
-        finally:
-            waiting.cancel()
-            stopping.cancel()
