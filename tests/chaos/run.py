@@ -16,8 +16,8 @@ from tests.chaos.stage import ENTITY_TYPES, Settings, Stage, staged
 from tests.chaos.weather import struck
 from tests.scene import is_done
 
-BEGIN_SECONDS = 60.0
-SETTLE_SECONDS = 240.0
+BEGIN_SECONDS = 240.0
+SETTLE_SECONDS = 480.0
 RECKON_SECONDS = 1800.0
 PAGES_SECONDS = 5.0
 MOST_MEMORY = 300 * MEGABYTE

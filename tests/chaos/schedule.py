@@ -88,7 +88,7 @@ def chaos(seed: int, seconds: float, *, brokers: int = 1) -> list[Planned]:
     """Everything at once."""
     lanes = [
         _lane(seed, "aimed", (3.0, 7.0), _aimed),
-        _lane(seed, "at random", (5.0, 11.0), _at_random),
+        _lane(seed, "at random", (7.0, 14.0), _at_random),
         _lane(seed, "brokers", (40.0, 90.0), lambda dice: _broker_faults(dice, brokers)),
         _lane(seed, "replicas", (20.0, 45.0), _scales),
         _lane(seed, "connections", (30.0, 60.0), lambda _: itertools.repeat(CutConnections())),
