@@ -20,6 +20,7 @@ from typing import Self
 from tests.secured import tls_of_a_proxy
 
 HOST = "127.0.0.1"
+PIECE_BYTES = 16_384
 LARGEST_FRAME = 128 * 1024 * 1024
 
 
@@ -155,11 +156,14 @@ class Trap:
 class Proxy:
     """Passes everything on between ``port`` and ``broker_port``, as long as its context lasts."""
 
-    def __init__(self, port: int, broker_port: int) -> None:
+    def __init__(self, port: int, broker_port: int, *, bytes_per_second: float | None = None) -> None:
+        """``bytes_per_second`` is what the broker takes, of all its clients together."""
         self.port = port
         self.passed: Counter[int] = Counter()
         """How many requests of each kind have been passed on."""
         self._broker_port = broker_port
+        self._bytes_per_second = bytes_per_second
+        self._taking = asyncio.Lock()
         self._traps: list[Trap] = []
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -240,8 +244,17 @@ class Proxy:
                     answers[seen.correlation_id] = trap
                 else:
                     await trap.hold()
+            await self._take_in(len(frame))
             await _send(broker, frame)
             self.passed[seen.api] += 1
+
+    async def _take_in(self, size: int) -> None:
+        """As slowly as the broker is to be, in small pieces: short requests get through between long ones."""
+        while size > 0 and self._bytes_per_second is not None:
+            piece = min(size, PIECE_BYTES)
+            size -= piece
+            async with self._taking:
+                await asyncio.sleep(piece / self._bytes_per_second)
 
     async def _pass_answers(
         self, broker: asyncio.StreamReader, client: asyncio.StreamWriter, answers: dict[int, Trap]

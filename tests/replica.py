@@ -16,6 +16,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
+import msgspec
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from streamer.config import Config, ConnectionConfig, ExportsConfig, HttpConfig, TopicsConfig
@@ -43,6 +44,7 @@ def settings_for(
     prefix: str,
     platform_url: str,
     *entity_types: EntityType,
+    kafka: Mapping[str, Any] | None = None,
     topics: Mapping[str, Any] | None = None,
     exports: Mapping[str, Any] | None = None,
     client_token: str = INSTANT.client_token,
@@ -50,7 +52,7 @@ def settings_for(
 ) -> Config:
     """Settings for one connection to a simulator, with polls every 50 ms."""
     return Config(
-        kafka=kafka_config(bootstrap_servers),
+        kafka=msgspec.structs.replace(kafka_config(bootstrap_servers), **(kafka or {})),
         topics=TopicsConfig(**{"prefix": prefix, "partitions": 2, **(topics or {})}),
         exports=ExportsConfig(
             **{
@@ -92,21 +94,23 @@ class RunningReplica:
         all_labels = {"connection": CONNECTION, "entity_type": entity_type.value, **labels}
         return self.metrics.registry.get_sample_value(f"streamer_{name}", all_labels)
 
-    async def until(self, met: Callable[[], object], what: str) -> None:
+    async def until(self, met: Callable[[], object], what: str, *, within: float = DEADLINE_SECONDS) -> None:
         """Wait for an outcome; fails with what the streams were doing instead, or with the replica's own error."""
-        deadline = time.monotonic() + DEADLINE_SECONDS
+        deadline = time.monotonic() + within
         while not met():
             if self.task.done():
                 await self.task
                 raise AssertionError(f"the replica has ended before this: {what}")
             if time.monotonic() > deadline:
-                raise AssertionError(f"not within {DEADLINE_SECONDS:g} s: {what}; instead: {self.replica.rows()}")
+                raise AssertionError(f"not within {within:g} s: {what}; instead: {self.replica.rows()}")
             await asyncio.sleep(0.01)
 
-    async def completed(self, *entity_types: EntityType) -> None:
+    async def completed(self, *entity_types: EntityType, within: float = DEADLINE_SECONDS) -> None:
         """Wait until each of the streams has completed an export and is at rest."""
         for entity_type in entity_types or (EntityType.RESERVATION,):
-            await self.until(partial(self._has_completed, entity_type), f"a completed export of {entity_type}")
+            await self.until(
+                partial(self._has_completed, entity_type), f"a completed export of {entity_type}", within=within
+            )
 
     def _has_completed(self, entity_type: EntityType) -> bool:
         row = self.row(entity_type)
