@@ -127,6 +127,15 @@ class ExportsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """A block is closed at this size, in bytes of lines. 16 MB were faster than 4 or 8 MB."""
     transaction_seconds: Annotated[float, Meta(gt=0, le=600)] = 2.0
     """A block is closed at this age, however small, so that a slow download is seen too."""
+    reconcile: bool = True
+    """Whether a snapshot leaves out what its topic says already, and marks what is gone. Off: every line, always."""
+    reconcile_memory: Annotated[int, Meta(ge=1_000_000)] = 268_435_456
+    """Bytes for comparing, all streams of a process together: 29 an entity. With less, files are read several times."""
+    max_tombstone_share: Annotated[float, Meta(ge=0, le=1)] = 0.05
+    """The largest part of a topic's entities that one snapshot may declare gone; above it, a person has to look."""
+    shared_keys: bool = True
+    """Whether several connections may reach the same customers and companies. Then, in a topic that they share, none
+    of them declares one gone."""
     blocked_limit: timedelta = timedelta(hours=24)
     """How long a stream waits for an export of somebody else to end before a person is asked to look."""
     blocked_pattern: str = r"(?i)\b(already|pending|processing|running)\b"

@@ -30,6 +30,7 @@ from streamer.core.partitioner import partition_of
 from streamer.core.scope import Scope
 from streamer.errors import RetriableError
 from streamer.kafka.checkpoints import Entry, prevailing
+from streamer.kafka.reading_back import Ends, Slice, Source
 from streamer.mews.api import Accepted
 from streamer.model import EntityType, Export, ExportFile, ExportId, ExportStatus, Link, Shard, Window
 
@@ -42,6 +43,7 @@ class Record(NamedTuple):
     key: bytes
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...]
+    timestamp: int = 0
 
     @property
     def ce_id(self) -> str:
@@ -212,7 +214,7 @@ class MemoryProducer:
     def _append(self, topic: str, partition: int, encoded: bytes) -> int:
         assert self._transaction is not None
         offsets = [
-            self._kafka.append(topic, partition, Record(-1, -1, r.key, r.value, tuple(r.headers)), self._transaction)
+            self._kafka.append(topic, partition, _as_read(r), self._transaction)
             for r in MemoryRecords(encoded).next_batch()
         ]
         return offsets[0]
@@ -270,7 +272,7 @@ class PlainMemoryProducer:
         elif trouble is Trouble.DIES_BEFORE_COMMIT:
             delivery.set_exception(CorrelationIdError("the connection broke"))
         else:
-            read = [Record(-1, -1, r.key, r.value, tuple(r.headers)) for r in MemoryRecords(encoded).next_batch()]
+            read = [_as_read(r) for r in MemoryRecords(encoded).next_batch()]
             delivered = _Delivered(self._kafka.append_alone(topic, partition, read))
             # Taken by the broker; what is lost is the answer.
             lost = KafkaConnectionError("the connection broke") if trouble is Trouble.DIES_AFTER_COMMIT else None
@@ -281,8 +283,60 @@ class PlainMemoryProducer:
         self.is_stopped = True
 
 
+def _as_read(record: Any) -> Record:
+    """A record of a batch, not placed yet."""
+    return Record(-1, -1, record.key, record.value, tuple(record.headers), record.timestamp)
+
+
 class _Delivered(NamedTuple):
     offset: int
+
+
+class MemoryTopicReader:
+    """Reads a topic back, ``slice_records`` at a time; ``on_slice`` is called at each."""
+
+    def __init__(self, kafka: MemoryKafka) -> None:
+        self.slice_records = 3
+        self.reads: list[str] = []
+        self.on_slice: Callable[[], object] = lambda: None
+        self.troubles: list[Exception] = []
+        self._kafka = kafka
+
+    async def __aenter__(self) -> MemoryTopicReader:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def ends(self, topic: str, partitions: int, *, since: int | None = None) -> Mapping[int, Ends]:
+        await asyncio.sleep(0)
+        self.reads.append(topic)
+        if self.troubles:
+            raise self.troubles.pop(0)
+        found = {}
+        for partition in range(partitions):
+            records = self._records(topic, partition)
+            recent = [record.offset for record in records if record.timestamp >= (since or 0)]
+            end = records[-1].offset + 1 if records else 0
+            found[partition] = Ends(recent[0] if recent else end, end)
+        return found
+
+    async def slices(self, topic: str, partition: int, ends: Ends, source: Source) -> AsyncGenerator[Slice, None]:
+        within = [r for r in self._records(topic, partition) if ends.start <= r.offset < ends.end]
+        for start in range(0, len(within), self.slice_records):
+            await asyncio.sleep(0)
+            self.on_slice()
+            some = within[start : start + self.slice_records]
+            own = [record for record in some if source.has(list(record.headers))]
+            yield Slice(
+                keys=[record.key for record in own],
+                values=[record.value for record in own],
+                timestamps=[record.timestamp for record in own],
+                foreign=len(some) - len(own),
+            )
+
+    def _records(self, topic: str, partition: int) -> list[Record]:
+        return [record for record in self._kafka.committed(topic) if record.partition == partition]
 
 
 class MemoryCheckpoints:
@@ -364,7 +418,7 @@ class MemoryMews:
         self.is_heard = True
         if scripted is None:
             self.added.append(ExportId(f"e{len(self.added) + 1}"))
-        answer = scripted or Accepted(Export(self.added[-1], ExportStatus.PENDING), self.server_now)
+        answer = scripted or Accepted(Export(self.added[-1], ExportStatus.PENDING), self.now())
         if self.hold is not None:
             await self.hold.wait()
         if isinstance(answer, Exception):

@@ -111,10 +111,14 @@ class Block(msgspec.Struct, Generic[B], frozen=True):
     batches: B
     ends_file: bool
     """Whether nothing of the file comes after ``end``."""
+    unchanged: int = 0
+    """Lines that the topic says already (``core.comparing``)."""
+    elsewhere: int = 0
+    """Lines that go with another block, because the file is gathered several times over (``core.comparing``)."""
 
     @property
     def lines(self) -> int:
-        return self.end.line - self.start.line
+        return self.end.line - self.start.line - self.elsewhere
 
     @property
     def size(self) -> int:

@@ -139,8 +139,26 @@ class Waiting(msgspec.Struct, frozen=True, tag_field="phase", tag="waiting"):
     export_id: ExportId
 
 
+class Share(msgspec.Struct, frozen=True):
+    """The partitions that a snapshot is compared with at once: from ``first`` to ``end`` (exclusive).
+
+    ``end`` is None until it is known how many there is memory for. The others count in the shares before: ``entities``
+    that the topic says to exist, those ``unseen`` in the snapshot, and those that are ``gone``, being old enough.
+    """
+
+    first: int = 0
+    end: int | None = None
+    entities: int = 0
+    unseen: int = 0
+    gone: int = 0
+
+
 class Publishing(msgspec.Struct, frozen=True, tag_field="phase", tag="publishing"):
-    """The export's files are being published. ``partitions`` is keyed by partition number, as text."""
+    """The export's files are being published. ``partitions`` is keyed by partition number, as text.
+
+    ``share`` is what the position is counted in: the files are gathered once for each share. None where the export is
+    not compared with its topic at all.
+    """
 
     request: Request
     export_id: ExportId
@@ -149,6 +167,23 @@ class Publishing(msgspec.Struct, frozen=True, tag_field="phase", tag="publishing
     position: Position = Position()
     counts: Counts = Counts()
     partitions: Mapping[str, PartitionCounts] = {}
+    share: Share | None = None
+
+
+class Reconciling(msgspec.Struct, frozen=True, tag_field="phase", tag="reconciling"):
+    """All lines of a snapshot are published; now the ``due`` entities that it doesn't hold get their tombstones.
+
+    That this is right was decided when the state was entered. How many have theirs is in ``counts``.
+    """
+
+    request: Request
+    export_id: ExportId
+    ready_at: datetime
+    files: FileList
+    counts: Counts
+    partitions: Mapping[str, PartitionCounts]
+    topic: str
+    due: int
 
 
 class Stopped(msgspec.Struct, frozen=True, tag_field="phase", tag="stopped"):
@@ -157,10 +192,10 @@ class Stopped(msgspec.Struct, frozen=True, tag_field="phase", tag="stopped"):
     reason: str
     since: datetime
     look_at: datetime
-    before: Idle | Requesting | Waiting | Publishing
+    before: Idle | Requesting | Waiting | Publishing | Reconciling
 
 
-Active = Idle | Requesting | Waiting | Publishing
+Active = Idle | Requesting | Waiting | Publishing | Reconciling
 State = Active | Stopped
 
 
@@ -168,6 +203,7 @@ class Completed(msgspec.Struct, frozen=True):
     """What is remembered of the last completed export of a kind; ``scope`` and ``partial`` as in its ``Request``.
 
     ``tombstones_withheld`` entities are gone but have no tombstone, because of ``withheld_why``.
+    ``earlier_scope``: the topic may still hold entities of it that ``scope`` does not reach; None where it holds none.
     """
 
     export_id: ExportId
@@ -179,6 +215,7 @@ class Completed(msgspec.Struct, frozen=True):
     tombstones_withheld: int = 0
     withheld_why: str = ""
     partial: bool = False
+    earlier_scope: str | None = None
 
 
 class LastError(msgspec.Struct, frozen=True):

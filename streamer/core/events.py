@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from streamer.core.checkpoint import Publishing, Request
+from streamer.core.checkpoint import Publishing, Reconciling, Request
 from streamer.model import ExportId, StreamKey
 
 
@@ -58,8 +58,13 @@ class Writer(msgspec.Struct, frozen=True):
         """Mews has put the export's files away before they were all published."""
         return self._event("export_expired")
 
-    def export_completed(self, done: Publishing, *, topic: str) -> Event:
-        """Every line of the export is accounted for; its records lie between the offsets given per partition."""
+    def export_completed(
+        self, done: Publishing | Reconciling, *, topic: str, withheld: int = 0, withheld_why: str = ""
+    ) -> Event:
+        """Every line of the export is accounted for; its records lie between the offsets given per partition.
+
+        ``withheld`` entities are gone, but have no tombstone.
+        """
         counts = done.counts
         return self._event(
             "export_completed",
@@ -72,6 +77,8 @@ class Writer(msgspec.Struct, frozen=True):
             dead_letters=counts.dead_letters,
             blank=counts.blank,
             tombstones=counts.tombstones,
+            tombstones_withheld=withheld,
+            tombstones_withheld_why=withheld_why,
             requested_at=done.request.requested_at,
             ready_at=done.ready_at,
             seconds=round((self.now - done.request.requested_at).total_seconds(), 3),

@@ -3,8 +3,9 @@
 ::
 
     idle ──Due──> requesting ──Added──> waiting ──Ready──> publishing ──Published (last)──> idle
-     ^             │ Retried, Blocked     │ Ended             │ Published
+     ^             │ Retried, Blocked     │ Ended             │ Published    (with tombstones due: reconciling)
      └─────────────┴──────────────────────┴─Ended─────────────┘
+    reconciling ──Entombed (last)──> idle
     any of them ──Refused──> stopped ──LookedAt──> what it was before; publishing ──Overflowed──> stopped
     requesting ──FiltersRefused──> idle, without windows for a day
     by signals: requesting ──Adopted──> waiting; waiting, publishing ──Abandoned──> idle
@@ -34,8 +35,10 @@ from streamer.core.checkpoint import (
     PartitionCounts,
     Position,
     Publishing,
+    Reconciling,
     Request,
     Requesting,
+    Share,
     State,
     Stopped,
     Waiting,
@@ -142,6 +145,25 @@ class Published(msgspec.Struct, frozen=True):
     topic_partitions: int
     file_ended: bool = False
     last: bool = False
+    share: Share | None = None
+    """What the next block is compared with, if at all."""
+    due: int = 0
+    """With the last block: how many tombstones are to follow."""
+    withheld: int = 0
+    """With the last block: how many entities are gone but get no tombstone, because of ``withheld_why``."""
+    withheld_why: str = ""
+
+
+class Entombed(msgspec.Struct, frozen=True):
+    """A block of tombstones lies in the transaction; counts are those of the block alone.
+
+    With ``last`` the export is complete. Those that are still due are withheld then, because of ``withheld_why``.
+    """
+
+    counts: Counts
+    partitions: Mapping[int, PartitionCounts]
+    last: bool = False
+    withheld_why: str = ""
 
 
 class Overflowed(msgspec.Struct, frozen=True):
@@ -167,6 +189,7 @@ Input = (
     | Ended
     | Abandoned
     | Published
+    | Entombed
     | Overflowed
     | LookedAt
 )
@@ -191,6 +214,8 @@ def transition(stream: StreamKey, checkpoint: Checkpoint, event: Input, *, now: 
             return _from_waiting(stream, checkpoint, state, event, now=now)
         case Publishing():
             return _from_publishing(stream, checkpoint, state, event, now=now)
+        case Reconciling():
+            return _from_reconciling(stream, checkpoint, state, event, now=now)
         case Stopped():
             return _from_stopped(checkpoint, state, event)
         case _:
@@ -217,6 +242,7 @@ def _from_idle(checkpoint: Checkpoint, state: Idle, event: Input, *, now: dateti
             | Ended()
             | Abandoned()
             | Published()
+            | Entombed()
             | Overflowed()
             | LookedAt()
         ):
@@ -255,7 +281,7 @@ def _from_requesting(
             return Outcome(noted, () if state.blocked_since else (told,))
         case Refused():
             return Outcome(_stopped(checkpoint, event, state, now=now))
-        case Due() | Ready() | Ended() | Abandoned() | Published() | Overflowed() | LookedAt():
+        case Due() | Ready() | Ended() | Abandoned() | Published() | Entombed() | Overflowed() | LookedAt():
             raise _impossible(state, event)
         case _:
             assert_never(event)
@@ -290,6 +316,7 @@ def _from_waiting(stream: StreamKey, checkpoint: Checkpoint, state: Waiting, eve
             | Blocked()
             | FiltersRefused()
             | Published()
+            | Entombed()
             | Overflowed()
             | LookedAt()
         ):
@@ -316,7 +343,55 @@ def _from_publishing(
             return Outcome(msgspec.structs.replace(stopped, **_wanted_again(checkpoint, state.request)), (told,))
         case Refused():
             return Outcome(_stopped(checkpoint, event, state, now=now))
-        case Due() | Retried() | Added() | Adopted() | Blocked() | FiltersRefused() | Ready() | LookedAt():
+        case Due() | Retried() | Added() | Adopted() | Blocked() | FiltersRefused() | Ready() | Entombed() | LookedAt():
+            raise _impossible(state, event)
+        case _:
+            assert_never(event)
+
+
+def _from_reconciling(
+    stream: StreamKey, checkpoint: Checkpoint, state: Reconciling, event: Input, *, now: datetime
+) -> Outcome:
+    match event:
+        case Entombed():
+            done = msgspec.structs.replace(
+                state, counts=state.counts + event.counts, partitions=_plus(state.partitions, event.partitions)
+            )
+            ends = {**checkpoint.ends, **{str(number): counts.end for number, counts in event.partitions.items()}}
+            checkpoint = checkpoint.moved_to(done, ends=ends, error=None)
+            if not event.last:
+                return Outcome(checkpoint)
+            # One that is found nowhere any more has no record that could be taken for an entity's.
+            withheld = done.due - done.counts.tombstones if event.withheld_why else 0
+            return _completed(
+                stream, checkpoint, done, topic=state.topic, withheld=withheld, why=event.withheld_why, now=now
+            )
+        case Abandoned():
+            # All its lines are published, so it is complete; what is left of the tombstones is not wanted.
+            return _completed(
+                stream,
+                checkpoint,
+                state,
+                topic=state.topic,
+                withheld=state.due - state.counts.tombstones,
+                why="abandoned",
+                now=now,
+            )
+        case Refused():
+            return Outcome(_stopped(checkpoint, event, state, now=now))
+        case (
+            Due()
+            | Retried()
+            | Added()
+            | Adopted()
+            | Blocked()
+            | FiltersRefused()
+            | Ready()
+            | Ended()
+            | Published()
+            | Overflowed()
+            | LookedAt()
+        ):
             raise _impossible(state, event)
         case _:
             assert_never(event)
@@ -338,6 +413,7 @@ def _from_stopped(checkpoint: Checkpoint, state: Stopped, event: Input) -> Outco
             | Ended()
             | Abandoned()
             | Published()
+            | Entombed()
             | Overflowed()
         ):
             raise _impossible(state, event)
@@ -377,34 +453,89 @@ def _published(
     lost = [number for number, counts in event.partitions.items() if counts.start < checkpoint.ends.get(str(number), 0)]
     if lost:
         return _topic_lost(stream, checkpoint, state, event.topic, min(lost), now=now)
-    ends = {**checkpoint.ends, **{str(number): counts.end for number, counts in event.partitions.items()}}
-    partitions = dict(state.partitions)
-    for partition, counts in event.partitions.items():
-        earlier = partitions.get(str(partition))
-        partitions[str(partition)] = earlier + counts if earlier else counts
     done = msgspec.structs.replace(
-        state, position=event.position, counts=state.counts + event.counts, partitions=partitions
+        state,
+        position=event.position,
+        counts=state.counts + event.counts,
+        partitions=_plus(state.partitions, event.partitions),
+        share=event.share,
     )
-    writer = Writer(stream, state.request, state.export_id, now)
     events: tuple[Event, ...] = ()
     if event.file_ended and state.files.count:
         at = state.position
+        writer = Writer(stream, state.request, state.export_id, now)
         events = (writer.file_published(file=at.file, name=at.name, size=at.size),)
+    ends = {**checkpoint.ends, **{str(number): counts.end for number, counts in event.partitions.items()}}
     known_partitions = checkpoint.partitions or event.topic_partitions
+    moved = checkpoint.moved_to(done, partitions=known_partitions, ends=ends, error=None)
     if not event.last:
-        return Outcome(checkpoint.moved_to(done, partitions=known_partitions, ends=ends, error=None), events)
+        return Outcome(moved, events)
+    if event.due:
+        reconciling = Reconciling(
+            request=done.request,
+            export_id=done.export_id,
+            ready_at=done.ready_at,
+            files=done.files,
+            counts=done.counts,
+            partitions=done.partitions,
+            topic=event.topic,
+            due=event.due,
+        )
+        return Outcome(moved.moved_to(reconciling), events)
+    completed = _completed(
+        stream, moved, done, topic=event.topic, withheld=event.withheld, why=event.withheld_why, now=now
+    )
+    return msgspec.structs.replace(completed, events=(*events, *completed.events))
+
+
+def _completed(
+    stream: StreamKey,
+    checkpoint: Checkpoint,
+    done: Publishing | Reconciling,
+    *,
+    topic: str,
+    withheld: int,
+    why: str,
+    now: datetime,
+) -> Outcome:
+    """The end of an export, with all that it came to."""
+    request, last = done.request, checkpoint.snapshot
+    is_snapshot = request.kind is ExportKind.SNAPSHOT
+    compared = isinstance(done, Reconciling) or done.share is not None
     completed = Completed(
-        export_id=state.export_id,
-        requested_at=state.request.requested_at,
+        export_id=done.export_id,
+        requested_at=request.requested_at,
         completed_at=now,
         counts=done.counts,
-        window=state.request.window,
-        scope=state.request.scope,
-        partial=state.request.partial,
+        window=request.window,
+        scope=request.scope,
+        tombstones_withheld=withheld,
+        withheld_why=why,
+        partial=request.partial,
+        # Until nothing is left in the topic that only an earlier one reached.
+        earlier_scope=topic_scope(last) if last and is_snapshot and (why or not compared) else None,
     )
-    known = {"partitions": known_partitions, "ends": ends, "failures": 0, "error": None}
-    ended = checkpoint.moved_to(Idle(), **known, **_remembered(checkpoint, state.request, completed))
-    return Outcome(ended, (*events, writer.export_completed(done, topic=event.topic)))
+    if completed.earlier_scope == completed.scope:
+        completed = msgspec.structs.replace(completed, earlier_scope=None)
+    told = Writer(stream, request, done.export_id, now).export_completed(
+        done, topic=topic, withheld=withheld, withheld_why=why
+    )
+    remembered = _remembered(checkpoint, request, completed)
+    return Outcome(checkpoint.moved_to(Idle(), failures=0, error=None, **remembered), (told,))
+
+
+def topic_scope(last: Completed) -> str:
+    """The scope that the topic's entities came from, after this snapshot."""
+    return last.scope if last.earlier_scope is None else last.earlier_scope
+
+
+def _plus(earlier: Mapping[str, PartitionCounts], block: Mapping[int, PartitionCounts]) -> dict[str, PartitionCounts]:
+    """The counts of an export's partitions with those of a block more."""
+    added = {str(partition): counts for partition, counts in block.items()}
+    return {
+        **earlier,
+        **{name: earlier[name] + counts if name in earlier else counts for name, counts in added.items()},
+    }
 
 
 def _remembered(checkpoint: Checkpoint, request: Request, completed: Completed) -> dict[str, object]:
@@ -476,7 +607,7 @@ def _wanted_again(checkpoint: Checkpoint, request: Request) -> dict[str, object]
 def _stopped(
     checkpoint: Checkpoint,
     refused: Refused,
-    before: Idle | Requesting | Waiting | Publishing,
+    before: Idle | Requesting | Waiting | Publishing | Reconciling,
     *,
     now: datetime,
 ) -> Checkpoint:

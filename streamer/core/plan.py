@@ -7,7 +7,7 @@ from typing import assert_never
 
 import msgspec
 
-from streamer.core.checkpoint import Checkpoint, Stopped
+from streamer.core.checkpoint import Checkpoint, Reconciling, Stopped
 from streamer.core.schedule import (
     Add,
     AskTime,
@@ -51,7 +51,10 @@ def planned(checkpoint: Checkpoint, *, now: datetime, cadence: Cadence) -> Plann
             return Planned(does, kind=request.kind, window=request.window, export_id=step.state.export_id)
         case Publish():
             request = step.state.request
-            does = f"goes on publishing file {step.state.position.file + 1} of {step.state.files.count}"
+            if isinstance(step.state, Reconciling):
+                does = f"goes on writing {step.state.due - step.state.counts.tombstones} tombstones"
+            else:
+                does = f"goes on publishing file {step.state.position.file + 1} of {step.state.files.count}"
             return Planned(does, kind=request.kind, window=request.window, export_id=step.state.export_id)
         case AskTime():
             return Planned("asks Mews for the time")

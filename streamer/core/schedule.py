@@ -12,7 +12,7 @@ from typing import assert_never
 
 import msgspec
 
-from streamer.core.checkpoint import Checkpoint, Idle, Publishing, Request, Requesting, Stopped, Waiting
+from streamer.core.checkpoint import Checkpoint, Idle, Publishing, Reconciling, Request, Requesting, Stopped, Waiting
 from streamer.core.lifecycle import Due
 from streamer.core.windows import TRIES, Cut, LedgerWindows, WindowRules, cut
 from streamer.model import ExportId, ExportKind
@@ -49,9 +49,9 @@ class Poll(msgspec.Struct, frozen=True):
 
 
 class Publish(msgspec.Struct, frozen=True):
-    """Go on publishing the export's files."""
+    """Go on publishing the export: its files, or the tombstones that follow from them."""
 
-    state: Publishing
+    state: Publishing | Reconciling
 
 
 class LookAgain(msgspec.Struct, frozen=True):
@@ -105,7 +105,7 @@ def next_step(checkpoint: Checkpoint, *, now: datetime, server_now: datetime | N
             return Add(state)
         case Waiting():
             return Poll(state)
-        case Publishing():
+        case Publishing() | Reconciling():
             return Publish(state)
         case Stopped():
             return LookAgain() if state.look_at <= now else Sleep(state.look_at)

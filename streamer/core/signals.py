@@ -17,6 +17,7 @@ from streamer.core.checkpoint import (
     Checkpoint,
     Idle,
     Publishing,
+    Reconciling,
     Requesting,
     Stopped,
     Waiting,
@@ -211,7 +212,7 @@ def _check_has_snapshots(stream: StreamKey) -> None:
 def _abandoned(stream: StreamKey, checkpoint: Checkpoint, *, now: datetime) -> Outcome:
     checkpoint = _as_it_was(stream, checkpoint, now=now)
     match checkpoint.state:
-        case Waiting() | Publishing():
+        case Waiting() | Publishing() | Reconciling():
             return transition(stream, checkpoint, Abandoned("abandoned by a signal"), now=now)
         case Requesting():
             raise SignalError("Mews has not accepted an export yet, so there is none to abandon")

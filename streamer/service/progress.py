@@ -76,6 +76,7 @@ class Progress:
         self.next_signal = checkpoint.next_signal
         self._metrics.entered(checkpoint.phase)
         self._metrics.stopped(isinstance(checkpoint.state, Stopped))
+        self._metrics.withheld(checkpoint.snapshot.tombstones_withheld if checkpoint.snapshot else 0)
         self._metrics.paused(checkpoint.paused)
         self._metrics.refused(checkpoint.filters_refused_at is not None)
         self._metrics.blocked(self._clock.now() - since if since else timedelta())

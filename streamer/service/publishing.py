@@ -8,31 +8,33 @@ file is known to be whole.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import aclosing
-from typing import TypeVar
 
 import msgspec
 import structlog
 
-from streamer.core.blocks import Block, BlockLimits, Cut, Preparation
-from streamer.core.checkpoint import Checkpoint, Counts, PartitionCounts, Position, Publishing
-from streamer.core.files import file_list, start_of
+from streamer.core.blocks import Block
+from streamer.core.checkpoint import Checkpoint, Counts, Position, Publishing, Reconciling, Share
+from streamer.core.comparing import Comparison
+from streamer.core.files import first_position, start_of
 from streamer.core.lifecycle import LifecycleError, Outcome, Published, transition
-from streamer.errors import ExportLostError, RetriableError, StreamerError
+from streamer.errors import StreamerError
 from streamer.kafka.batches import RecordBatches
-from streamer.kafka.kernel_blocks import file_blocks
 from streamer.kafka.producer import Message, Offsets
 from streamer.metrics import StreamMetrics
-from streamer.model import Export, ExportId, ExportStatus, StreamKey
+from streamer.model import Export, StreamKey
+from streamer.service.ahead import Ends, one_ahead
+from streamer.service.burying import Burial, Follow, partition_counts
 from streamer.service.clock import Clock
+from streamer.service.fetching import fetch_again
+from streamer.service.gathering import Begun, Gathered, Gatherer, GatherSettings
 from streamer.service.preparing import LineRules
-from streamer.service.reading import FileReader, Links, Reading
+from streamer.service.reading import FileReader, Links
+from streamer.service.reconciling import LeftOffError, Reconciler
 from streamer.service.session import Session
 
 log = structlog.get_logger()
-
-T = TypeVar("T")
 
 
 class TooManyDeadLettersError(StreamerError):
@@ -42,27 +44,10 @@ class TooManyDeadLettersError(StreamerError):
 class PublishSettings(msgspec.Struct, frozen=True):
     """The numbers that publishing goes by; sizes in bytes."""
 
-    block: BlockLimits
-    max_line_bytes: int
-    max_record_bytes: int
+    gather: GatherSettings
     max_dead_letter_bytes: int
-    max_dead_letters: int
-    headers: bool
     topic: str
     topic_partitions: int
-    kernel: bool
-    """Whether lines are gathered in machine code, where that is installed."""
-
-
-class Ends:
-    """What ends publishing early: the daemon stops, the session is lost, or a signal wants the stream elsewhere."""
-
-    def __init__(self, *events: asyncio.Event) -> None:
-        self.events = events
-
-    def any_set(self) -> bool:
-        """Whether it is to end now."""
-        return any(event.is_set() for event in self.events)
 
 
 class ExportPublisher:
@@ -74,6 +59,7 @@ class ExportPublisher:
         *,
         links: Links,
         reader: FileReader,
+        reconciler: Reconciler,
         settings: PublishSettings,
         slots: asyncio.Semaphore,
         clock: Clock,
@@ -81,9 +67,21 @@ class ExportPublisher:
         rules: LineRules | None = None,
     ) -> None:
         self._key = key
-        self._rules = rules
         self._links = links
-        self._reader = reader
+        self._gatherer = Gatherer(
+            key, reader=reader, settings=settings.gather, clock=clock, metrics=metrics, rules=rules
+        )
+        self._reconciler = reconciler
+        self._burial = Burial(
+            key,
+            links=links,
+            gatherer=self._gatherer,
+            reconciler=reconciler,
+            topic=settings.topic,
+            headers=settings.gather.headers,
+            block_bytes=settings.gather.block.bytes,
+            clock=clock,
+        )
         self._settings = settings
         self._slots = slots
         self._clock = clock
@@ -93,7 +91,7 @@ class ExportPublisher:
         self,
         session: Session,
         checkpoint: Checkpoint,
-        follow: Callable[[Checkpoint], Awaitable[Checkpoint]],
+        follow: Follow,
         away: asyncio.Event,
     ) -> Checkpoint:
         """Publish from the checkpoint to the export's end, or until it is to end early; the checkpoint reached.
@@ -103,23 +101,58 @@ class ExportPublisher:
         ``TooManyDeadLettersError``, ``AccessRefusedError`` and, before the first byte, ``RetriableError``.
         """
         ends = Ends(self._clock.stopping, session.lost, away)
+
+        def goes_on(checkpoint: Checkpoint) -> bool:
+            # A signal may have paused the stream, or ended the export, right behind a block.
+            return not ends.any_set() and not checkpoint.paused
+
         async with self._slots:
-            if ends.any_set():
-                return checkpoint
-            state = _publishing(checkpoint)
-            fetched_at = self._clock.monotonic()
-            export = await self._export(state)
-            if not export.files:
-                return await follow(await self._conclude_empty(session, checkpoint))
-            partitions = self._partitions(checkpoint)
-            blocks = self._blocks(session, ends, state, export, fetched_at, partitions)
-            async with aclosing(one_ahead(blocks)) as ready:
-                async for block in ready:
-                    checkpoint = await follow(await self._commit(session, checkpoint, export, block, partitions))
-                    # A signal may have paused the stream, or ended the export, right behind that block.
-                    if session.lost.is_set() or checkpoint.paused or not isinstance(checkpoint.state, Publishing):
-                        break
+            try:
+                while isinstance(checkpoint.state, Publishing) and goes_on(checkpoint):
+                    checkpoint = await self._publish_share(session, ends, checkpoint, follow)
+                if isinstance(checkpoint.state, Reconciling) and goes_on(checkpoint):
+                    partitions = self._partitions(checkpoint)
+                    checkpoint = await self._burial.bury(
+                        session, ends, checkpoint, checkpoint.state, partitions, follow
+                    )
+            except LeftOffError:
+                return session.checkpoint(self._key) or checkpoint
+            finally:
+                self._reconciler.drop()
         return checkpoint
+
+    async def _publish_share(self, session: Session, ends: Ends, checkpoint: Checkpoint, follow: Follow) -> Checkpoint:
+        """Publish the rest of the files, or what of it belongs to a share of the partitions."""
+        state = _publishing(checkpoint)
+        fetched_at = self._clock.monotonic()
+        export = await fetch_again(self._links, state)
+        partitions = self._partitions(checkpoint)
+        comparison = await self._comparison(ends, state, partitions)
+        begun = Begun(fetched_at, state.position, partitions)
+        if comparison is not None:
+            await self._gatherer.see(session, ends, export, begun, comparison)
+        if not export.files:
+            return await follow(await self._conclude_empty(session, checkpoint, partitions, comparison))
+        blocks = self._gatherer.blocks(session, ends, export, begun, comparison)
+        async with aclosing(one_ahead(blocks)) as ready:
+            async for block in ready:
+                checkpoint = await follow(
+                    await self._commit(session, checkpoint, export, block, partitions, comparison)
+                )
+                if session.lost.is_set() or checkpoint.paused or not isinstance(checkpoint.state, Publishing):
+                    break
+        return checkpoint
+
+    async def _comparison(self, ends: Ends, state: Publishing, partitions: int) -> Comparison | None:
+        """What the export is compared with; None where it isn't, or where there is nothing to compare it with yet."""
+        if not self._reconciler.compares(state):
+            return None
+        comparison = await self._reconciler.compare(ends, state.request, state.share, partitions)
+        is_all = comparison.end == partitions and not comparison.too_large
+        if state.share is None and is_all and not len(comparison.table):
+            self._reconciler.drop()
+            return None
+        return comparison
 
     def _partitions(self, checkpoint: Checkpoint) -> int:
         """How many partitions keys are spread over: as many as when the stream first published."""
@@ -128,132 +161,50 @@ class ExportPublisher:
             log.error("partitions_added", topic=self._settings.topic, partitions=now, still_used=checkpoint.partitions)
         return checkpoint.partitions or now
 
-    async def _export(self, state: Publishing) -> Export:
-        """The export with fresh links, if it still is what publishing began with."""
-        export = await self._links.fetch(state.export_id)
-        if export is None:
-            raise ExportLostError("Mews does not know the export any more", expired=True)
-        match export.status:
-            case ExportStatus.SUCCESS:
-                pass
-            case ExportStatus.EXPIRED:
-                raise ExportLostError("the export expired before it was published", expired=True)
-            case ExportStatus.FAILED:
-                raise ExportLostError("the export failed while it was being published")
-            case _:
-                status = export.raw_status or export.status.value
-                raise RetriableError(f"the export's files are not ready any more (status {status})")
-        if file_list(export.files) != state.files:
-            raise ExportLostError("the export's files are not those that publishing began with")
-        return export
-
-    async def _blocks(
-        self, session: Session, ends: Ends, state: Publishing, export: Export, fetched_at: float, partitions: int
-    ) -> AsyncGenerator[tuple[Block[RecordBatches], str | None], None]:
-        """Blocks from the checkpoint on, each with the ETag of its file. Ends early where the daemon is to stop."""
-        position = state.position
-        preparation = self._rules.for_export(self._key, export.id, self._metrics) if self._rules else None
-        latest: float | None = fetched_at
-        for index in range(position.file, len(export.files)):
-            cut = Cut(position.offset, position.line) if index == position.file else Cut()
-            reading = self._reader.read(
-                export,
-                index,
-                fetched_at=latest,
-                offset=cut.offset,
-                etag=position.etag if index == position.file else None,
-            )
-            if cut.offset:
-                self._metrics.download_resumed()
-            gathering = self._gather(session, ends, reading, export.id, index, cut, partitions, preparation)
-            async with aclosing(gathering):
-                async for block in gathering:
-                    yield block, reading.etag
-            if ends.any_set():
-                return
-            export, latest = reading.export, reading.fetched_at
-
-    async def _gather(
-        self,
-        session: Session,
-        ends: Ends,
-        reading: Reading,
-        export_id: ExportId,
-        index: int,
-        cut: Cut,
-        partitions: int,
-        preparation: Preparation | None,
-    ) -> AsyncGenerator[Block[RecordBatches], None]:
-        """The blocks of one file: closed by size, by age, by the file's end, and when the daemon is to stop."""
-        settings, clock = self._settings, self._clock
-        blocks = file_blocks(
-            export_id=export_id,
-            stream=self._key,
-            file_index=index,
-            start=cut,
-            partitions=partitions,
-            max_line_bytes=settings.max_line_bytes,
-            max_record_bytes=settings.max_record_bytes,
-            headers=settings.headers,
-            new_batches=session.new_batches,
-            preparation=preparation,
-            kernel=settings.kernel,
-        )
-        opened_at = clock.monotonic()
-        async with aclosing(reading.chunks()) as chunks, Chunks(chunks, *ends.events) as incoming:
-            while True:
-                age = clock.monotonic() - opened_at
-                chunk = await incoming.next(within=None if blocks.is_empty else settings.block.seconds - age)
-                if chunk is END:
-                    blocks.finish()
-                    yield blocks.take()
-                    return
-                if isinstance(chunk, bytes):
-                    if blocks.is_empty:
-                        opened_at = clock.monotonic()
-                    blocks.feed(chunk)
-                full = settings.block.is_full(blocks.size, clock.monotonic() - opened_at)
-                crowded = blocks.dead_letters > settings.max_dead_letters
-                if not blocks.is_empty and (full or crowded or ends.any_set()):
-                    yield blocks.take()
-                    opened_at = clock.monotonic()
-                if ends.any_set():
-                    return
-
     async def _commit(
         self,
         session: Session,
         checkpoint: Checkpoint,
         export: Export,
-        gathered: tuple[Block[RecordBatches], str | None],
+        gathered: Gathered,
         partitions: int,
+        comparison: Comparison | None,
     ) -> Checkpoint:
         block, etag = gathered
         state = _publishing(checkpoint)
         dead_letters = state.counts.dead_letters + len(block.dead_letters)
-        if dead_letters > self._settings.max_dead_letters:
+        limit = self._settings.gather.max_dead_letters
+        if dead_letters > limit:
             first = block.dead_letters[0]
             raise TooManyDeadLettersError(
-                f"more than {self._settings.max_dead_letters} lines of the export can't be published, for example "
+                f"more than {limit} lines of the export can't be published, for example "
                 f"file {block.file_index} line {first.line}: {first.reason.message}"
             )
         counts = Counts(
-            size=block.size,
+            # Each byte counts once, however often the files are gathered.
+            size=block.size if comparison is None or comparison.first == 0 else 0,
             lines=block.lines,
             records=block.records,
+            unchanged=block.unchanged,
             dead_letters=len(block.dead_letters),
             blank=block.blank,
         )
+        ends_files = block.ends_file and block.file_index == len(export.files) - 1
 
         def decide(offsets: Mapping[int, Offsets]) -> Outcome:
-            published = Published(
-                position=_position_after(block, state.position, export, etag),
-                counts=counts,
-                partitions=_partition_counts(block, offsets),
-                topic=self._settings.topic,
-                topic_partitions=partitions,
-                file_ended=block.ends_file,
-                last=block.ends_file and block.file_index == len(export.files) - 1,
+            published = self._with_share(
+                Published(
+                    position=_position_after(block, state.position, export, etag),
+                    counts=counts,
+                    partitions=partition_counts(block.tallies, offsets),
+                    topic=self._settings.topic,
+                    topic_partitions=partitions,
+                    file_ended=block.ends_file,
+                    last=ends_files,
+                ),
+                checkpoint,
+                comparison,
+                again=first_position(export.files),
             )
             return transition(self._key, checkpoint, published, now=self._clock.now())
 
@@ -269,16 +220,46 @@ class ExportPublisher:
             self._metrics.dead_letter(letter.reason.value)
         return committed
 
-    async def _conclude_empty(self, session: Session, checkpoint: Checkpoint) -> Checkpoint:
-        """An export without files is complete as it is."""
-        published = Published(
-            position=Position(),
-            counts=Counts(),
-            partitions={},
-            topic=self._settings.topic,
-            topic_partitions=self._settings.topic_partitions,
-            file_ended=True,
-            last=True,
+    def _with_share(
+        self, published: Published, checkpoint: Checkpoint, comparison: Comparison | None, *, again: Position
+    ) -> Published:
+        """What was published, and what follows from the comparison: another share, tombstones, the end.
+
+        ``again`` is where the files begin, for another share.
+        """
+        if comparison is None:
+            return published
+        self._reconciler.keep_within_memory(comparison)
+        state = _publishing(checkpoint)
+        share = msgspec.structs.replace(state.share or Share(), end=comparison.end)
+        is_final = comparison.end == published.topic_partitions
+        if not published.last:
+            return msgspec.structs.replace(published, share=share, file_ended=published.file_ended and is_final)
+        if not is_final:
+            following = self._reconciler.counted(state.request, share, comparison)
+            return msgspec.structs.replace(published, share=following, position=again, file_ended=False, last=False)
+        verdict = self._reconciler.verdict(checkpoint, state.request, share, comparison)
+        return msgspec.structs.replace(
+            published, share=share, due=verdict.due, withheld=verdict.withheld, withheld_why=verdict.why
+        )
+
+    async def _conclude_empty(
+        self, session: Session, checkpoint: Checkpoint, partitions: int, comparison: Comparison | None
+    ) -> Checkpoint:
+        """An export without files is complete as it is, or nearly so."""
+        published = self._with_share(
+            Published(
+                position=Position(),
+                counts=Counts(),
+                partitions={},
+                topic=self._settings.topic,
+                topic_partitions=partitions,
+                file_ended=True,
+                last=True,
+            ),
+            checkpoint,
+            comparison,
+            again=Position(),
         )
         return await session.commit(
             self._key, lambda _offsets: transition(self._key, checkpoint, published, now=self._clock.now())
@@ -304,76 +285,3 @@ def _position_after(block: Block[RecordBatches], before: Position, export: Expor
     if block.ends_file:
         return start_of(export.files, block.file_index + 1)
     return msgspec.structs.replace(before, offset=block.end.offset, line=block.end.line, etag=etag)
-
-
-def _partition_counts(block: Block[RecordBatches], offsets: Mapping[int, Offsets]) -> dict[int, PartitionCounts]:
-    return {
-        partition: PartitionCounts(
-            records=tally.records,
-            tombstones=0,
-            start=offsets[partition].start,
-            end=offsets[partition].end,
-            digest=f"{tally.digest:016x}",
-        )
-        for partition, tally in block.tallies.items()
-    }
-
-
-class _End:
-    """Nothing more will come."""
-
-
-END = _End()
-
-
-class Chunks:
-    """Chunks of a download that can be waited for with a limit, without cancelling the read (which would end it).
-
-    ``ends`` are events after which nobody wants any more of them.
-    """
-
-    def __init__(self, source: AsyncIterator[bytes], *ends: asyncio.Event) -> None:
-        self._source = source
-        self._reading: asyncio.Task[bytes | _End] | None = None
-        self._ends = [asyncio.create_task(end.wait()) for end in ends]
-
-    async def __aenter__(self) -> Chunks:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        tasks = [*self._ends, *([self._reading] if self._reading else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def next(self, *, within: float | None) -> bytes | _End | None:
-        """The next chunk, ``END``, or None after ``within`` seconds or as soon as one of ``ends`` is set."""
-        if self._reading is None:
-            self._reading = asyncio.create_task(self._read())
-        limit = None if within is None else max(0.0, within)
-        await asyncio.wait({self._reading, *self._ends}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
-        if not self._reading.done():
-            return None
-        chunk = self._reading.result()
-        self._reading = None
-        return chunk
-
-    async def _read(self) -> bytes | _End:
-        return await anext(self._source, END)
-
-
-async def one_ahead(blocks: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
-    """The same items, with the next one already being made while the caller works on the last."""
-
-    async def upcoming() -> T | _End:
-        return await anext(blocks, END)
-
-    task = asyncio.create_task(upcoming())
-    try:
-        while not isinstance(item := await task, _End):
-            task = asyncio.create_task(upcoming())
-            yield item
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await blocks.aclose()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from streamer.core.checkpoint import Checkpoint, Completed, Publishing, Requesting, Stopped, Waiting
+from streamer.core.checkpoint import Checkpoint, Completed, Publishing, Reconciling, Requesting, Stopped, Waiting
 from streamer.core.schedule import freshness
 from streamer.kafka.checkpoints import Entry
 from streamer.logs import scrub
@@ -63,7 +63,7 @@ def _export(checkpoint: Checkpoint) -> dict[str, Any] | None:
     state = checkpoint.state
     if isinstance(state, Stopped):
         state = state.before
-    if not isinstance(state, Requesting | Waiting | Publishing):
+    if not isinstance(state, Requesting | Waiting | Publishing | Reconciling):
         return None
     export: dict[str, Any] = {
         "kind": state.request.kind,
@@ -73,18 +73,21 @@ def _export(checkpoint: Checkpoint) -> dict[str, Any] | None:
     if isinstance(state, Requesting):
         return {**export, "attempt": state.attempt, "blocked_since": state.blocked_since}
     export["export_id"] = state.export_id
-    if isinstance(state, Publishing):
+    if isinstance(state, Publishing | Reconciling):
         export |= {
             "ready_at": state.ready_at,
             "files": state.files.count,
-            "file": state.position.file,
+            "file": state.position.file if isinstance(state, Publishing) else state.files.count,
             "bytes": state.counts.size,
             "bytes_total": state.files.size,
             "lines": state.counts.lines,
             "records": state.counts.records,
             "unchanged": state.counts.unchanged,
             "dead_letters": state.counts.dead_letters,
+            "tombstones": state.counts.tombstones,
         }
+    if isinstance(state, Reconciling):
+        export["tombstones_due"] = state.due
     return export
 
 

@@ -12,8 +12,10 @@ from streamer import __version__
 from streamer.config import Config, ConnectionConfig
 from streamer.core.backoff import BackoffPolicy
 from streamer.core.blocks import BlockLimits
+from streamer.core.differences import Budget
 from streamer.core.schedule import Cadence
 from streamer.core.windows import LedgerWindows, UpdateWindows
+from streamer.kafka.reading_back import Source, TopicReader
 from streamer.kafka.topics import Topic
 from streamer.metrics import Metrics
 from streamer.mews.api import MewsApi
@@ -24,14 +26,19 @@ from streamer.mews.polling import ExportPolls
 from streamer.model import ConnectionName, EntityType, StreamKey
 from streamer.service.asking import INTENT_SECONDS, AskSettings
 from streamer.service.clock import Clock
+from streamer.service.gathering import GatherSettings
 from streamer.service.preparing import line_rules
 from streamer.service.progress import Inbox
 from streamer.service.publishing import ExportPublisher, PublishSettings
 from streamer.service.reading import FileReader
+from streamer.service.reconciling import Reconciler, ReconcileSettings
 from streamer.service.stream import Stream
 
 CLIENT = f"streamer {__version__}"
 """How this program names itself to Mews (guidelines/authentication)."""
+
+SHARED_TYPES = frozenset({EntityType.CUSTOMER, EntityType.COMPANY})
+"""Profiles of a chain: several connections may reach the same ones."""
 
 _DOWNLOAD_AGAIN = BackoffPolicy(base=0.5, ceiling=60.0)
 _RECORD_OVERHEAD = 1024
@@ -92,6 +99,7 @@ def build_streams(
 ) -> dict[StreamKey, Stream]:
     """All streams of the settings, by key; they share the process' places for active downloads."""
     slots = asyncio.Semaphore(config.exports.max_active)
+    budget = Budget(config.exports.reconcile_memory)
     streams: dict[StreamKey, Stream] = {}
     by_name: dict[ConnectionName, ConnectionConfig] = {c.name: c for c in config.connections}
     for name, connection in by_name.items():
@@ -112,10 +120,18 @@ def build_streams(
                 size_mismatch=config.exports.size_mismatch,
                 count_retry=stream_metrics.retried,
             )
+            reconciler = Reconciler(
+                key,
+                open_reader=lambda: TopicReader(config.kafka),
+                settings=reconcile_settings(config, key),
+                budget=budget,
+                clock=clock,
+            )
             publisher = ExportPublisher(
                 key,
                 links=polls,
                 reader=reader,
+                reconciler=reconciler,
                 settings=publish_settings(config, topics, key),
                 slots=slots,
                 clock=clock,
@@ -140,15 +156,37 @@ def publish_settings(config: Config, topics: Mapping[str, Topic], key: StreamKey
     """The numbers for one stream's publishing; what its topics allow is read from them."""
     exports, topic = config.exports, topics[config.topics.entity_topic(key)]
     return PublishSettings(
-        block=BlockLimits(exports.transaction_bytes, exports.transaction_seconds),
-        max_line_bytes=exports.max_line_bytes,
-        max_record_bytes=topic.max_message_bytes,
+        gather=GatherSettings(
+            block=BlockLimits(exports.transaction_bytes, exports.transaction_seconds),
+            max_line_bytes=exports.max_line_bytes,
+            max_record_bytes=topic.max_message_bytes,
+            max_dead_letters=exports.max_dead_letters,
+            headers=config.topics.headers == "cloudevents",
+            kernel=exports.kernel == "auto",
+        ),
         max_dead_letter_bytes=max(0, topics[config.topics.dead_letters].max_message_bytes - _RECORD_OVERHEAD),
-        max_dead_letters=exports.max_dead_letters,
-        headers=config.topics.headers == "cloudevents",
         topic=topic.name,
         topic_partitions=topic.partitions,
-        kernel=exports.kernel == "auto",
+    )
+
+
+def reconcile_settings(config: Config, key: StreamKey) -> ReconcileSettings:
+    """How one stream's snapshots are compared with its topic.
+
+    Without headers nobody can tell whose a record is. Where a topic is one connection's alone, all of it is that
+    connection's; where it is shared, nothing is compared.
+    """
+    topic, headers = config.topics.entity_topic(key), config.topics.headers == "cloudevents"
+    is_shared = any(config.topics.entity_topic(other) == topic for other in config.streams() if other != key)
+    return ReconcileSettings(
+        enabled=config.exports.reconcile and (headers or not is_shared),
+        topic=topic,
+        source=Source(key.source.encode(), or_none=not headers and not is_shared),
+        headers=headers,
+        max_tombstone_share=config.exports.max_tombstone_share,
+        shared_keys=config.exports.shared_keys and key.entity_type in SHARED_TYPES,
+        shared_topic=is_shared,
+        at_least_once=config.kafka.delivery == "at_least_once",
     )
 
 

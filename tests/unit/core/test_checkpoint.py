@@ -22,8 +22,10 @@ from streamer.core.checkpoint import (
     PartitionCounts,
     Position,
     Publishing,
+    Reconciling,
     Request,
     Requesting,
+    Share,
     State,
     Stopped,
     Waiting,
@@ -68,6 +70,18 @@ active = (
         positions,
         all_counts,
         partitions,
+        st.none() | st.builds(Share, numbers, st.none() | numbers, numbers, numbers, numbers),
+    )
+    | st.builds(
+        Reconciling,
+        requests,
+        ids,
+        moments,
+        st.builds(FileList, numbers, numbers, words),
+        all_counts,
+        partitions,
+        words,
+        numbers,
     )
 )
 states = active | st.builds(Stopped, words, moments, moments, active)

@@ -88,7 +88,7 @@ def test_failed_and_expired_exports_are_told_apart() -> None:
 
 
 def test_a_completed_export_accounts_for_everything() -> None:
-    told = published(writer().export_completed(DONE, topic="mews.order-item"))
+    told = published(writer().export_completed(DONE, topic="mews.order-item", withheld=7, withheld_why="too_many"))
     assert told == {
         **common("export_completed"),
         "topic": "mews.order-item",
@@ -100,6 +100,8 @@ def test_a_completed_export_accounts_for_everything() -> None:
         "dead_letters": 2,
         "blank": 1,
         "tombstones": 0,
+        "tombstones_withheld": 7,
+        "tombstones_withheld_why": "too_many",
         "requested_at": "2026-03-01T12:00:00Z",
         "ready_at": "2026-03-01T12:20:00Z",
         "seconds": 3601.5,

@@ -23,8 +23,10 @@ from streamer.core.checkpoint import (
     PartitionCounts,
     Position,
     Publishing,
+    Reconciling,
     Request,
     Requesting,
+    Share,
     State,
     Stopped,
     Waiting,
@@ -37,6 +39,7 @@ from streamer.core.lifecycle import (
     Blocked,
     Due,
     Ended,
+    Entombed,
     FiltersRefused,
     Input,
     LifecycleError,
@@ -76,12 +79,23 @@ PUBLISHING = Publishing(
     counts=Counts(size=10, lines=4, records=1, dead_letters=1, blank=2),
     partitions={"1": PartitionCounts(records=1, tombstones=0, start=7, end=8, digest="00000000000000fe")},
 )
+RECONCILING = Reconciling(
+    request=REQUEST,
+    export_id=E1,
+    ready_at=REQUESTED,
+    files=FILES,
+    counts=Counts(size=60, lines=9, records=4, dead_letters=2, blank=3, tombstones=1),
+    partitions={"1": PartitionCounts(records=1, tombstones=1, start=7, end=9, digest="00000000000000fe")},
+    topic="mews.bill",
+    due=5,
+)
 STOPPED = Stopped(reason="no", since=REQUESTED, look_at=NOW, before=WAITING)
 STATES: dict[str, State] = {
     "idle": IDLE,
     "requesting": REQUESTING,
     "waiting": WAITING,
     "publishing": PUBLISHING,
+    "reconciling": RECONCILING,
     "stopped": STOPPED,
 }
 BLOCK = Counts(size=50, lines=5, records=3, dead_letters=1, blank=1)
@@ -106,6 +120,10 @@ INPUTS: dict[str, Input] = {
     "ready": Ready(files=FILES, first=FIRST),
     "ended": Ended("broken", not_before=LATER),
     "published": PUBLISHED,
+    "entombed": Entombed(
+        counts=Counts(tombstones=2),
+        partitions={1: PartitionCounts(records=0, tombstones=2, start=12, end=14, digest="0000000000000001")},
+    ),
     "overflowed": Overflowed("too many", LATER),
     "looked at": LookedAt(),
     "adopted": Adopted(E1),
@@ -130,6 +148,9 @@ NEXT_PHASE = {
     ("publishing", "ended"): "idle",
     ("publishing", "overflowed"): "stopped",
     ("publishing", "refused"): "stopped",
+    ("reconciling", "entombed"): "reconciling",
+    ("reconciling", "refused"): "stopped",
+    ("reconciling", "abandoned"): "idle",
     ("stopped", "looked at"): "waiting",
 }
 TOLD = {
@@ -140,6 +161,7 @@ TOLD = {
     ("waiting", "ended"): ["export_failed"],
     ("publishing", "ended"): ["export_failed"],
     ("publishing", "overflowed"): ["export_failed"],
+    ("reconciling", "abandoned"): ["export_completed"],
     ("waiting", "abandoned"): ["export_failed"],
     ("publishing", "abandoned"): ["export_failed"],
 }
@@ -217,7 +239,7 @@ def test_a_blocked_request_is_told_once_and_keeps_since_when() -> None:
     assert not events
 
 
-@cases("state", [IDLE, REQUESTING, WAITING, PUBLISHING])
+@cases("state", [IDLE, REQUESTING, WAITING, PUBLISHING, RECONCILING])
 def test_a_refused_stream_stops_and_later_goes_on_exactly_where_it_was(state: Active) -> None:
     stopped, events = after(state, Refused("401", LATER))
     error = LastError(at=NOW, message="401")
@@ -297,6 +319,8 @@ def test_with_the_last_block_the_export_is_completed_and_everything_accounted_fo
             dead_letters=2,
             blank=3,
             tombstones=0,
+            tombstones_withheld=0,
+            tombstones_withheld_why="",
             requested_at="2026-03-01T12:00:00Z",
             ready_at="2026-03-01T12:00:00Z",
             seconds=5400.0,
@@ -306,6 +330,59 @@ def test_with_the_last_block_the_export_is_completed_and_everything_accounted_fo
             },
         ),
     ]
+
+
+def test_tombstones_that_are_due_follow_the_last_line_and_the_last_of_them_completes_the_export() -> None:
+    in_last_file = msgspec.structs.replace(PUBLISHING, position=SECOND, share=Share(end=12))
+    due = msgspec.structs.replace(LAST, share=Share(end=12), due=3)
+    checkpoint, events = after(in_last_file, due)
+    assert isinstance(checkpoint.state, Reconciling)
+    assert (checkpoint.state.due, checkpoint.state.counts.records, checkpoint.partitions) == (3, 4, 12)
+    assert [body["event"] for body in events] == ["file_published"]
+
+    some = msgspec.structs.replace(INPUTS["entombed"], last=True)
+    checkpoint, events = after(RECONCILING, some, let_tombstones_through=True)
+    assert (checkpoint.state, checkpoint.let_tombstones_through) == (IDLE, False)
+    assert checkpoint.snapshot is not None
+    assert checkpoint.snapshot.counts.tombstones == 3
+    (completed,) = events
+    assert (completed["tombstones"], completed["tombstones_withheld"]) == (3, 0)
+    assert completed["partitions"] == {
+        "1": {"records": 1, "tombstones": 3, "start": 7, "end": 14, "digest": "00000000000000ff"}
+    }
+
+
+def test_tombstones_that_can_not_follow_any_more_are_told_as_withheld() -> None:
+    nothing = Entombed(counts=Counts(), partitions={}, last=True, withheld_why="files_gone")
+    checkpoint, (completed,) = after(RECONCILING, nothing)
+    assert (completed["tombstones"], completed["tombstones_withheld"]) == (1, 4)
+    assert completed["tombstones_withheld_why"] == "files_gone"
+    assert checkpoint.snapshot is not None
+    assert (checkpoint.snapshot.tombstones_withheld, checkpoint.snapshot.withheld_why) == (4, "files_gone")
+
+
+def test_another_scope_counts_once_nothing_is_left_of_what_only_the_last_one_reached() -> None:
+    request = msgspec.structs.replace(REQUEST, scope="narrow")
+    wide = Completed(
+        export_id=ExportId("e0"), requested_at=REQUESTED, completed_at=REQUESTED, counts=Counts(), scope="wide"
+    )
+    compared = msgspec.structs.replace(PUBLISHING, request=request, share=Share(end=12))
+
+    def scopes_after(before: Publishing, *, snapshot: Completed | None = wide, **withheld: Any) -> Any:
+        last = msgspec.structs.replace(LAST, share=before.share, **withheld)
+        completed = after(before, last, snapshot=snapshot)[0].snapshot
+        assert completed is not None
+        return completed.scope, completed.earlier_scope
+
+    assert scopes_after(compared, withheld=1, withheld_why="scope_changed") == ("narrow", "wide")
+    assert scopes_after(compared, withheld=1, withheld_why="unreadable_lines") == ("narrow", "wide")
+    assert scopes_after(msgspec.structs.replace(compared, share=None)) == ("narrow", "wide")
+    assert scopes_after(compared) == ("narrow", None)
+    assert scopes_after(compared, snapshot=None, withheld=1, withheld_why="too_many") == ("narrow", None)
+    still = msgspec.structs.replace(wide, scope="narrow", earlier_scope="wide")
+    assert scopes_after(compared, snapshot=still, withheld=1, withheld_why="scope_changed") == ("narrow", "wide")
+    back = msgspec.structs.replace(wide, scope="other", earlier_scope="narrow")
+    assert scopes_after(compared, snapshot=back, withheld=1, withheld_why="too_many") == ("narrow", None)
 
 
 def test_an_export_without_files_completes_with_no_partitions_and_no_file() -> None:

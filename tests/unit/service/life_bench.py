@@ -12,6 +12,7 @@ from typing import Any
 from streamer.core.backoff import BackoffPolicy
 from streamer.core.blocks import BlockLimits, digest_of
 from streamer.core.checkpoint import Checkpoint, decode_checkpoint
+from streamer.core.differences import Budget
 from streamer.core.partitioner import partition_of
 from streamer.core.records import UNREADABLE, identify
 from streamer.core.schedule import Cadence, Sleep, next_step
@@ -21,18 +22,30 @@ from streamer.core.windows import UpdateWindows, WindowRules
 from streamer.kafka.acknowledged import AcknowledgedProducer
 from streamer.kafka.encoded_batches import BatchFormat
 from streamer.kafka.producer import ShardProducer, TransactionalProducer
+from streamer.kafka.reading_back import Source
 from streamer.kafka.sending import Confirm
 from streamer.kafka.signals import Signals
 from streamer.metrics import Metrics
 from streamer.model import ConnectionName, EntityType, Shard, StreamKey
 from streamer.service.asking import INTENT_SECONDS, AskSettings
 from streamer.service.clock import Clock
+from streamer.service.gathering import GatherSettings
 from streamer.service.publishing import ExportPublisher, PublishSettings
 from streamer.service.reading import FileReader
+from streamer.service.reconciling import Reconciler, ReconcileSettings
 from streamer.service.session import Session, ShardTopics, take_over
 from streamer.service.shard import OwnedShard
 from streamer.service.stream import Stream
-from tests.fakes import MemoryCheckpoints, MemoryGroup, MemoryHost, MemoryKafka, MemoryMews, Record, json_of
+from tests.fakes import (
+    MemoryCheckpoints,
+    MemoryGroup,
+    MemoryHost,
+    MemoryKafka,
+    MemoryMews,
+    MemoryTopicReader,
+    Record,
+    json_of,
+)
 
 START = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 WINDOWS = UpdateWindows(overlap=timedelta(minutes=10), margin=timedelta(minutes=1))
@@ -55,7 +68,10 @@ FILES = (
 
 
 class Bench:
-    """What it takes for a stream to live; ``once`` as in ``streamer once``."""
+    """What it takes for a stream to live; ``once`` as in ``streamer once``.
+
+    Unless it ``reconciles``, every export publishes every line.
+    """
 
     def __init__(
         self,
@@ -68,6 +84,7 @@ class Bench:
         is_transactional: bool = True,
         update_interval: timedelta | None = None,
         windows: WindowRules = WINDOWS,
+        reconciles: bool = False,
     ) -> None:
         self.frozen = 0.0
         """Seconds for which the process has stood still: the clocks went on, the loop did not."""
@@ -87,6 +104,18 @@ class Bench:
         self.signals = Signals()
         self.signalled = 0
         self.metrics = Metrics()
+        self.reader = MemoryTopicReader(self.kafka)
+        self.budget = Budget(1_000_000)
+        self.reconciling = ReconcileSettings(
+            enabled=reconciles,
+            topic=BILLS,
+            source=Source(KEY.source.encode()),
+            headers=True,
+            max_tombstone_share=0.05,
+            shared_keys=False,
+            shared_topic=False,
+            at_least_once=not is_transactional,
+        )
         self.journal: list[tuple[str, float]] = []
         """What was proved, committed (the phase) and called, and when."""
         self.checkpoints: list[Checkpoint] = []
@@ -128,16 +157,25 @@ class Bench:
             KEY,
             links=self.mews,
             reader=reader,
+            reconciler=Reconciler(
+                KEY,
+                open_reader=lambda: self.reader,
+                settings=self.reconciling,
+                budget=self.budget,
+                clock=self.clock,
+            ),
             settings=PublishSettings(
-                block=self._limits,
-                max_line_bytes=1000,
-                max_record_bytes=2000,
+                gather=GatherSettings(
+                    block=self._limits,
+                    max_line_bytes=1000,
+                    max_record_bytes=2000,
+                    max_dead_letters=self._max_dead_letters,
+                    headers=True,
+                    kernel=True,
+                ),
                 max_dead_letter_bytes=10,
-                max_dead_letters=self._max_dead_letters,
-                headers=True,
                 topic=BILLS,
                 topic_partitions=3,
-                kernel=True,
             ),
             slots=asyncio.Semaphore(1),
             clock=self.clock,

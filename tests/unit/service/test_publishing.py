@@ -13,8 +13,8 @@ from streamer.core.checkpoint import Checkpoint, Publishing
 from streamer.core.lifecycle import Outcome
 from streamer.errors import DownloadBrokenError
 from streamer.model import ExportStatus
+from streamer.service.ahead import END, Chunks, one_ahead
 from streamer.service.clock import Clock
-from streamer.service.publishing import END, Chunks, one_ahead
 from tests.fakes import Trouble
 from tests.unit.service.life_bench import BILLS, DEAD, SHARD, Bench
 

@@ -1,0 +1,196 @@
+"""Tombstones for what a snapshot doesn't hold: gathered in blocks and committed, each with its checkpoint.
+
+Killed in between, it begins anew: the topic is read back with the tombstones that are there already, and all files are
+read again to see what the snapshot holds. What is left then is exactly what is still due.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+
+import msgspec
+import structlog
+
+from streamer.core.blocks import Tally, digest_of
+from streamer.core.checkpoint import Checkpoint, Counts, PartitionCounts, Reconciling, Share
+from streamer.core.comparing import Comparison
+from streamer.core.files import start_of
+from streamer.core.lifecycle import Entombed, Outcome, transition
+from streamer.core.records import size_of, tombstone_headers
+from streamer.errors import ExportLostError
+from streamer.kafka.batches import RecordBatches
+from streamer.kafka.producer import Offsets
+from streamer.model import StreamKey
+from streamer.service.ahead import Ends
+from streamer.service.clock import Clock
+from streamer.service.fetching import fetch_again
+from streamer.service.gathering import Begun, Gatherer
+from streamer.service.reading import Links
+from streamer.service.reconciling import Reconciler
+from streamer.service.session import Session
+
+log = structlog.get_logger()
+
+Follow = Callable[[Checkpoint], Awaitable[Checkpoint]]
+"""Is told of each checkpoint committed, and may commit others upon it; returns the one that holds then."""
+
+
+class Tombstones(msgspec.Struct, frozen=True):
+    """A block of tombstones, ready to be published."""
+
+    batches: RecordBatches
+    tallies: dict[int, Tally]
+
+
+class Burial:
+    """Writes the tombstones of one stream. A block holds ``block_bytes`` of keys and headers."""
+
+    def __init__(
+        self,
+        key: StreamKey,
+        *,
+        links: Links,
+        gatherer: Gatherer,
+        reconciler: Reconciler,
+        topic: str,
+        headers: bool,
+        block_bytes: int,
+        clock: Clock,
+    ) -> None:
+        self._key = key
+        self._links = links
+        self._gatherer = gatherer
+        self._reconciler = reconciler
+        self._topic = topic
+        self._headers = headers
+        self._block_bytes = block_bytes
+        self._clock = clock
+
+    async def bury(
+        self,
+        session: Session,
+        ends: Ends,
+        checkpoint: Checkpoint,
+        state: Reconciling,
+        partitions: int,
+        follow: Follow,
+    ) -> Checkpoint:
+        """Write the tombstones that are due and complete the export; the last block of them is known by hindsight."""
+        in_hand, why = None, ""
+        try:
+            async with aclosing(self._tombstones(session, ends, state, partitions)) as tombstones:
+                async for block in tombstones:
+                    if in_hand is not None:
+                        checkpoint = await follow(await self._commit_tombstones(session, checkpoint, in_hand))
+                        if session.lost.is_set() or checkpoint.paused or not isinstance(checkpoint.state, Reconciling):
+                            return checkpoint
+                    in_hand = block
+        except ExportLostError as error:
+            log.error("tombstones_withheld", connection=self._key.connection, reason=error.reason)
+            why = "files_gone"
+        return await follow(await self._commit_tombstones(session, checkpoint, in_hand, last=True, why=why))
+
+    async def _tombstones(
+        self, session: Session, ends: Ends, state: Reconciling, partitions: int
+    ) -> AsyncGenerator[Tombstones, None]:
+        """All that are still due. Raises ``ExportLostError`` where nobody can tell any more what the export held."""
+        block = _Block(session, state, self._key, headers=self._headers)
+        first = 0
+        while first < partitions:
+            comparison = self._reconciler.current
+            if comparison is None or (comparison.first, comparison.end) != (0, partitions):
+                comparison = await self._see_all(session, ends, state, Share(first=first), partitions)
+            async with aclosing(self._reconciler.keys_of_the_gone(ends, state.request, comparison)) as keys:
+                async for partition, key in keys:
+                    block.add(partition, key)
+                    if block.size >= self._block_bytes:
+                        yield block.take()
+            first = comparison.end
+        if block.size:
+            yield block.take()
+
+    async def _see_all(
+        self, session: Session, ends: Ends, state: Reconciling, share: Share, partitions: int
+    ) -> Comparison:
+        """A comparison that has seen the whole export, in a new session or for another share."""
+        fetched_at = self._clock.monotonic()
+        export = await fetch_again(self._links, state)
+        comparison = await self._reconciler.compare(ends, state.request, share, partitions)
+        end = start_of(export.files, len(export.files))
+        begun = Begun(fetched_at, end, partitions)
+        await self._gatherer.see(session, ends, export, begun, comparison)
+        return comparison
+
+    async def _commit_tombstones(
+        self,
+        session: Session,
+        checkpoint: Checkpoint,
+        block: Tombstones | None,
+        *,
+        last: bool = False,
+        why: str = "",
+    ) -> Checkpoint:
+        tallies = block.tallies if block else {}
+        counts = Counts(tombstones=sum(tally.records for tally in tallies.values()))
+
+        def decide(offsets: Mapping[int, Offsets]) -> Outcome:
+            entombed = Entombed(
+                counts=counts,
+                partitions=partition_counts(tallies, offsets, tombstones=True),
+                last=last,
+                withheld_why=why,
+            )
+            return transition(self._key, checkpoint, entombed, now=self._clock.now())
+
+        return await session.commit(
+            self._key,
+            decide,
+            topic=self._topic,
+            batches=block.batches if block else None,
+            counts=counts,
+        )
+
+
+class _Block:
+    """Tombstones as they are gathered."""
+
+    def __init__(self, session: Session, state: Reconciling, key: StreamKey, *, headers: bool) -> None:
+        self._session = session
+        self._state = state
+        self._key = key
+        self._headers = headers
+        self._begin()
+
+    def _begin(self) -> None:
+        self.size = 0
+        self._batches = self._session.new_batches()
+        self._tallies: dict[int, Tally] = {}
+
+    def add(self, partition: int, key: bytes) -> None:
+        headers = tombstone_headers(export_id=self._state.export_id, stream=self._key, key=key, headers=self._headers)
+        self._batches.append(partition, key, None, headers)
+        one = Tally(1, digest_of(key, b""))
+        self._tallies[partition] = self._tallies.get(partition, Tally()).plus(one)
+        self.size += len(key) + size_of(headers)
+
+    def take(self) -> Tombstones:
+        taken = Tombstones(self._batches, self._tallies)
+        self._begin()
+        return taken
+
+
+def partition_counts(
+    tallies: Mapping[int, Tally], offsets: Mapping[int, Offsets], *, tombstones: bool = False
+) -> dict[int, PartitionCounts]:
+    """What a block adds to each of its partitions, as records or as tombstones."""
+    return {
+        partition: PartitionCounts(
+            records=0 if tombstones else tally.records,
+            tombstones=tally.records if tombstones else 0,
+            start=offsets[partition].start,
+            end=offsets[partition].end,
+            digest=f"{tally.digest:016x}",
+        )
+        for partition, tally in tallies.items()
+    }
