@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ class Topics:
     records: dict[str, list[Record]] = field(default_factory=lambda: {t: [] for t in (TOPIC, EVENTS, LETTERS)})
     checkpoints: list[dict[str, Any]] = field(default_factory=list)
     ends: dict[tuple[str, int], int] = field(default_factory=dict)
+    files: dict[str, tuple[bytes, ...]] = field(default_factory=lambda: dict.fromkeys((EXPORT, LATER), (FIRST, SECOND)))
 
     def add(self, topic: str, key: bytes, value: bytes, headers: dict[str, bytes]) -> Record:
         partition = murmur2(key) % PARTITIONS
@@ -101,8 +103,10 @@ class Topics:
             Record(CHECKPOINTS, 0, number, STREAM.encode(), json.dumps(checkpoint).encode())
             for number, checkpoint in enumerate(self.checkpoints)
         ]
-        files = (lambda: FIRST, lambda: SECOND)
-        served = {export_id: Served("OrderItem", files) for export_id in (EXPORT, LATER)}
+        served = {
+            export_id: Served("OrderItem", tuple(partial(bytes, data) for data in files))
+            for export_id, files in self.files.items()
+        }
         published = Published({**self.records, CHECKPOINTS: written}, dict.fromkeys(self.records, PARTITIONS))
         return verify(published, served, prefix="t", connection="alpine")
 
@@ -256,3 +260,57 @@ def test_a_checkpoint_that_goes_back_is_found(topics: Topics) -> None:
     topics.checkpoints.insert(1, topics.checkpoints[0])
     with pytest.raises(AssertionError, match="the checkpoint went back"):
         topics.verdict()
+
+
+@pytest.fixture
+def reconciled() -> Topics:
+    """After the first export nothing has changed, but for one that is gone: told of in a snapshot of the same lines."""
+    topics = Topics()
+    topics.publish(EXPORT, (FIRST, SECOND), cycle=1)
+    record = topics.records[TOPIC][0]
+    topics.event("export_requested", LATER)
+    topics.event("export_ready", LATER)
+    rest = FIRST.split(b"\n", 1)[1]
+    headers = {**CLOUD, "ce_id": f"{LATER}/gone/".encode() + (record.key or b""), "ce_type": b"com.mews.OrderItem"}
+    tombstone = replace(topics.add(TOPIC, record.key or b"", b"", headers), value=None)
+    topics.records[TOPIC][-1] = tombstone
+    letter = {**CLOUD, "ce_type": b"streamer.dead_letter", "streamer.line": b"21", "streamer.length": b"17"}
+    topics.add(LETTERS, STREAM.encode(), BAD, {**letter, "ce_id": f"{LATER}/0/{rest.index(BAD)}".encode()})
+    for index, data in enumerate((rest, SECOND)):
+        topics.event("file_published", LATER, file=index, bytes=len(data))
+    digest = xxhash.xxh3_64_intdigest((record.key or b"") + b"\0")
+    part = {"records": 0, "tombstones": 1, "start": tombstone.offset, "end": tombstone.offset + 1}
+    more = {"topic": TOPIC, "files": 2, "bytes": len(rest) + len(SECOND), "unchanged": 21, "tombstones": 1}
+    times = {"requested_at": "2026-01-01T00:00:00Z", "ready_at": "2026-01-01T00:00:00Z"}
+    fates = {"lines": 23, "records": 0, "dead_letters": 1, "blank": 1}
+    told = {str(tombstone.partition): {**part, "digest": f"{digest:016x}"}}
+    topics.event("export_completed", LATER, partitions=told, **more, **times, **fates)
+    state = {"phase": "reconciling", "export_id": LATER}
+    topics.checkpoints.append({"cycle": 2, "term": 1, "state": state, "snapshot": {"export_id": EXPORT}})
+    topics.checkpoints.append({"cycle": 2, "term": 1, "state": {"phase": "idle"}, "snapshot": {"export_id": LATER}})
+    topics.files = {EXPORT: (FIRST, SECOND), LATER: (rest, SECOND)}
+    return topics
+
+
+def test_what_is_left_out_and_what_is_gone_passes_and_is_counted(reconciled: Topics) -> None:
+    report = reconciled.verdict()
+    assert (report.completed, report.records, report.unchanged, report.tombstones) == (2, 22, 21, 1)
+
+
+def test_a_line_left_out_that_the_topic_did_not_say_is_found(reconciled: Topics) -> None:
+    reconciled.files[LATER] = (reconciled.files[LATER][0].replace(b'"a7"', b'"a7" '), SECOND)
+    with pytest.raises(AssertionError, match=f"missing: {LATER}/0/"):
+        reconciled.verdict()
+
+
+def test_a_tombstone_of_somebody_living_is_found(reconciled: Topics) -> None:
+    reconciled.files[LATER] = (FIRST, SECOND)
+    with pytest.raises(AssertionError, match="a tombstone for b'a0', which the export holds"):
+        reconciled.verdict()
+
+
+def test_a_second_tombstone_is_found(reconciled: Topics) -> None:
+    again = reconciled.records[TOPIC][-1]
+    reconciled.records[TOPIC].append(replace(again, offset=again.offset + 1))
+    with pytest.raises(AssertionError, match="of which nothing was said"):
+        reconciled.verdict()
