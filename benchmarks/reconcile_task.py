@@ -1,0 +1,107 @@
+"""What the reconciliation benchmark measures, in a process of its own: read back, compare, count what is gone.
+
+Arguments: the broker, and how many entities. Prints one line of JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import resource
+import sys
+import time
+
+from benchmarks.reconcile_lines import PARTITIONS, SOURCE, TOPIC, chunks_of
+from streamer.config import KafkaConfig
+from streamer.core.blocks import Cut
+from streamer.core.comparing import ComparedBlocks, Comparison
+from streamer.core.differences import EVER, Table
+from streamer.kafka.reading_back import Source, TopicReader
+from streamer.model import ConnectionName, EntityType, ExportId, StreamKey
+from streamer.service.reconciling import take_back
+
+
+class Nowhere:
+    """Batches that keep nothing: all lines are repeats."""
+
+    def __init__(self) -> None:
+        self.records = 0
+
+    def append(self, partition: int, key: bytes, value: bytes, headers: list[tuple[str, bytes]]) -> None:  # noqa: ARG002
+        self.records += 1
+
+
+async def read_back(bootstrap_servers: str, table: Table) -> tuple[int, float]:
+    """Fill the table; how many records there were, and the longest time that the loop was kept, in seconds."""
+    records, longest = 0, 0.0
+    async with TopicReader(KafkaConfig(bootstrap_servers=(bootstrap_servers,))) as reader:
+        ends = await reader.ends(TOPIC, PARTITIONS)
+        for partition in range(PARTITIONS):
+            async for some in reader.slices(TOPIC, partition, ends[partition], Source(SOURCE)):
+                records += len(some.keys)
+                began = time.perf_counter()
+                take_back(table, partition, some)
+                longest = max(longest, time.perf_counter() - began)
+    return records, longest
+
+
+def compare(table: Table, entities: int) -> tuple[int, float, float, float]:
+    """Compare all lines; how many were repeats, seconds of wall and processor time, and the longest step."""
+    comparison = Comparison(table, first=0, end=PARTITIONS)
+    blocks = ComparedBlocks(
+        comparison=comparison,
+        judge=comparison.judge,
+        export_id=ExportId("22222222-2222-4222-8222-222222222222"),
+        stream=StreamKey(ConnectionName("benchmark"), EntityType.RESERVATION),
+        file_index=0,
+        start=Cut(),
+        partitions=PARTITIONS,
+        max_line_bytes=1_000_000,
+        max_record_bytes=1_048_588,
+        headers=True,
+        new_batches=Nowhere,
+    )
+    wall = processor = longest = 0.0
+    unchanged = 0
+    for chunk in chunks_of(entities):
+        began, began_processor = time.perf_counter(), time.process_time()
+        blocks.feed(chunk)
+        block = blocks.take()
+        longest = max(longest, time.perf_counter() - began)
+        wall += time.perf_counter() - began
+        processor += time.process_time() - began_processor
+        unchanged += block.unchanged
+    return unchanged, wall, processor, longest
+
+
+def main() -> None:
+    bootstrap_servers, entities = sys.argv[1], int(sys.argv[2])
+    table = Table()
+    peak_before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    began, began_processor = time.perf_counter(), time.process_time()
+    records, longest_read = asyncio.run(read_back(bootstrap_servers, table))
+    read_wall, read_processor = time.perf_counter() - began, time.process_time() - began_processor
+    unchanged, wall, processor, longest = compare(table, entities)
+    print(
+        json.dumps(
+            {
+                "entities": len(table),
+                "records": records,
+                "read_seconds": read_wall,
+                "read_cpu_seconds": read_processor,
+                "longest_read_ms": longest_read * 1000,
+                "unchanged": unchanged,
+                "gone": table.gone_before(EVER),
+                "compare_seconds": wall,
+                "compare_cpu_seconds": processor,
+                "longest_compare_ms": longest * 1000,
+                "table_bytes": table.size,
+                "peak_before_bytes": peak_before * 1024,
+                "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
