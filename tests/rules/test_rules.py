@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).parent.parent.parent / "deploy" / "prometheus"
+FOLDER = Path(__file__).parent
+RULES = "../../deploy/prometheus/streamer.rules.yaml"
 KEPT = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "streamer" / "programs"
 
 
@@ -22,7 +23,7 @@ def promtool(*arguments: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("check", "rules", "streamer.rules.yaml"), ("test", "rules", "streamer.rules.test.yaml")]
+    "arguments", [("check", "rules", RULES), ("test", "rules", "streamer.test.yaml")]
 )
 def test_prometheus_takes_the_rules_and_they_fire_when_they_should(arguments: tuple[str, ...]) -> None:
     assert "SUCCESS" in promtool(*arguments)

@@ -140,7 +140,7 @@ def test_every_metric_that_is_asked_for_exists(path: str) -> None:
 
 def test_every_alert_has_a_test_in_which_it_fires_and_an_entry_in_the_runbook() -> None:
     rules = (ROOT / "deploy/prometheus/streamer.rules.yaml").read_text(encoding="utf-8")
-    tests = (ROOT / "deploy/prometheus/streamer.rules.test.yaml").read_text(encoding="utf-8")
+    tests = (ROOT / "tests/rules/streamer.test.yaml").read_text(encoding="utf-8")
     runbook = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
     alerts = re.findall(r"- alert: (\w+)", rules)
     assert alerts
