@@ -11,6 +11,7 @@ from streamer.commands.start import (
     config_option,
     json_option,
     log_level_option,
+    over_kafka,
     run_to_end,
     start,
     stream_options,
@@ -47,14 +48,15 @@ async def _plan(config: Config, streams: tuple[StreamKey, ...], *, as_json: bool
     from streamer.service.planning import plans
 
     now = utc_now()
-    rows = await plans(config, streams, now=now)
+    async with over_kafka(config):
+        rows = await plans(config, streams, now=now)
     if as_json:
         print_json({"at": now, "streams": [{"stream": str(key), **planned} for key, planned in rows]})
         return 0
     shown = table("stream", "next", "kind", "window", "when")
     for key, planned in rows:
         window, at = planned["window"], planned["at"]
-        when = f"in {duration((at - now).total_seconds())} ({moment(at)})" if at else "now"
+        when = f"in {duration((at - now).total_seconds())} ({moment(at)})" if at else "now" if planned["kind"] else ""
         between = f"{moment(window.start)} to {moment(window.end)}" if window else ""
         shown.add_row(str(key), planned["does"], planned["kind"] or "", between, when)
     console().print(shown)

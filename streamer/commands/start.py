@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +14,7 @@ import click
 
 from streamer.config import Config, load_config
 from streamer.config_values import suggestion
-from streamer.errors import ConfigError
+from streamer.errors import ConfigError, FatalError, KafkaUnavailableError
 from streamer.logs import LEVELS, configure_logs
 from streamer.model import EntityType, StreamKey
 
@@ -65,6 +66,17 @@ def run_to_end(work: Callable[[], Awaitable[int]]) -> None:
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         code = runner.run(main())
     click.get_current_context().exit(code)
+
+
+@asynccontextmanager
+async def over_kafka(config: Config) -> AsyncIterator[None]:
+    """Around work that can do nothing without Kafka: says where it was looked for, and what tells more."""
+    try:
+        yield
+    except KafkaUnavailableError as error:
+        servers = ", ".join(config.kafka.bootstrap_servers)
+        problem = f"Kafka can't be used at {servers} (kafka.bootstrap_servers): {error}; `streamer check` says more"
+        raise FatalError(problem) from error
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -15,6 +15,7 @@ from streamer.commands.start import (
     config_option,
     json_option,
     log_level_option,
+    over_kafka,
     run_to_end,
     start,
     stream_options,
@@ -64,7 +65,7 @@ async def _status(config: Config, chosen: set[str] | None, *, watch: bool, as_js
     from streamer.service.looking import stream_table
     from streamer.service.status import stream_rows
 
-    async with stream_table(config) as entries:
+    async with over_kafka(config), stream_table(config) as entries:
 
         def rows() -> list[dict[str, Any]]:
             found = stream_rows(config.streams(), entries, now=utc_now())
@@ -94,20 +95,30 @@ def _table(rows: list[dict[str, Any]]) -> Table:
     shown = table("stream", "phase", "progress", "lag", "last export", "last error", right=["lag"])
     for row in rows:
         last = max(filter(None, (row.get("last_snapshot"), row.get("last_window"))), key=_completed_at, default=None)
+        phase = "paused" if row.get("paused") else row["phase"]
         shown.add_row(
             row["stream"],
-            row["phase"],
+            phase,
             progress(row),
             duration(row.get("lag_seconds")),
-            f"{last['records']:,} records, {moment(last['completed_at'])}" if last else "",
+            f"{_counts(last)}, {moment(last['completed_at'])}" if last else "",
             f"{row['error']} ({moment(row.get('error_at'))})" if row.get("error_at") else row.get("error") or "",
-            style=_COLOURS.get(row["phase"], ""),
+            style=_COLOURS.get(phase, ""),
         )
     return shown
 
 
 def _completed_at(completed: dict[str, Any]) -> Any:
     return completed["completed_at"]
+
+
+def _counts(completed: dict[str, Any]) -> str:
+    """What an export came to: ``12 records, 3 unchanged, 1 gone``, and what was withheld."""
+    more = [("unchanged", "unchanged"), ("tombstones", "gone"), ("dead_letters", "dead letters")]
+    parts = [f"{completed[name]:,} {word}" for name, word in more if completed[name]]
+    if completed["tombstones_withheld"]:
+        parts.append(f"{completed['tombstones_withheld']:,} tombstones withheld: {completed['withheld_why']}")
+    return ", ".join([f"{completed['records']:,} records", *parts])
 
 
 def progress(row: dict[str, Any]) -> str:

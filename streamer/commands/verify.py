@@ -13,6 +13,7 @@ from streamer.commands.start import (
     config_option,
     json_option,
     log_level_option,
+    over_kafka,
     run_to_end,
     start,
     stream_options,
@@ -62,7 +63,8 @@ async def _verify(config: Config, streams: tuple[StreamKey, ...], *, as_json: bo
             if isinstance(status, Status):
                 status.update(f"{topic}: {read:,} records read")
 
-        verdict = await verify(config, streams, now=utc_now(), progress=progress)
+        async with over_kafka(config):
+            verdict = await verify(config, streams, now=utc_now(), progress=progress)
     if as_json:
         print_json(verdict)
     else:

@@ -24,7 +24,7 @@ from streamer.model import ExportKind, Window
 
 
 class Planned(msgspec.Struct, frozen=True):
-    """One stream's next step: what, of which export, and when; ``at`` is None for now."""
+    """One stream's next step: what, of which export, and when; ``at`` is None for now, and where nobody can tell."""
 
     does: str
     kind: ExportKind | None = None

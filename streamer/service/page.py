@@ -120,6 +120,9 @@ class StatusPage:
             export = max(
                 filter(None, (row.get("last_snapshot"), row.get("last_window"))), key=_completed_at, default={}
             )
+        if not row.get("owner"):
+            # No checkpoint is read yet, or there is none: what the first one tells was published at some other time.
+            return {**row, "bytes_per_second": 0, "seconds_left": None, "throughput": []}
         known = self._throughput.get(row["stream"])
         found = known or self._throughput.setdefault(row["stream"], Throughput(now))
         found.take(now, export.get("export_id"), export.get("bytes", 0), first=known is None)

@@ -62,10 +62,10 @@ ROWS = [
 
 
 @asynccontextmanager
-async def shown(rows: Sequence[Row]) -> AsyncIterator[str]:
+async def shown(rows: Sequence[Row], *, ready: bool = True) -> AsyncIterator[str]:
     """The address of a page that shows the rows."""
     page = StatusPage(
-        rows=lambda: list(rows), ready=lambda: True, replica="host-1/7/abc", prefix="mews", clock=time.monotonic
+        rows=lambda: list(rows), ready=lambda: ready, replica="host-1/7/abc", prefix="mews", clock=time.monotonic
     )
     probes = Probes(metrics=Metrics(), ready=lambda: True, page=page)
     await probes.start("127.0.0.1", 0)

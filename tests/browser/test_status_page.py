@@ -74,6 +74,7 @@ async def test_a_running_export_moves_an_error_appears_and_both_replicas_are_see
             reservations = page.locator('article[data-stream="alpine/Reservation"]')
             customers = page.locator('article[data-stream="alpine/Customer"]')
             await expect(page.locator("#connection")).to_have_text("live")
+            await expect(page.locator("#alarm")).to_be_hidden()
             await expect(reservations.locator(".pill")).to_have_text("publishing")
             await expect(reservations.locator(".done")).to_have_text("75% of 3.4\u00a0MB")
             await expect(reservations.locator(".left")).to_contain_text("file 2 of 2")
@@ -133,6 +134,12 @@ async def test_filter_and_order_are_at_hand_and_markup_in_an_error_is_text(chrom
         await expect(names).to_have_text(["alpine\u2009/\u2009Bill"])
         await page.locator("#filter").fill("nothing like it")
         await expect(page.locator("#nothing")).to_be_visible()
+
+
+async def test_a_replica_that_hears_nothing_from_kafka_says_so_above_all(chromium: Browser) -> None:
+    async with shown(ROWS, ready=False) as address:
+        page = await looking_at(chromium, address)
+        await expect(page.locator("#alarm")).to_contain_text("hears nothing from Kafka")
 
 
 async def test_the_theme_is_kept_and_the_page_reaches_nobody_else(chromium: Browser) -> None:

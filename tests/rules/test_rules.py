@@ -22,8 +22,6 @@ def promtool(*arguments: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize(
-    "arguments", [("check", "rules", RULES), ("test", "rules", "streamer.test.yaml")]
-)
+@pytest.mark.parametrize("arguments", [("check", "rules", RULES), ("test", "rules", "streamer.test.yaml")])
 def test_prometheus_takes_the_rules_and_they_fire_when_they_should(arguments: tuple[str, ...]) -> None:
     assert "SUCCESS" in promtool(*arguments)

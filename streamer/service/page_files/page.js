@@ -194,7 +194,11 @@ function summarise() {
   at("tile-attention").textContent = count(needy);
   at("tile-attention-box").classList.toggle("bad", needy > 0);
   document.title = needy ? `(${needy}) streamer` : "streamer";
-  at("about").textContent = about.prefix ? `topics ${about.prefix}.*  ·  version ${about.version}  ·  ${process(about.replica)}${about.ready ? "" : "  ·  not ready"}` : "";
+  at("about").textContent = about.prefix ? `topics ${about.prefix}.*  ·  version ${about.version}  ·  ${process(about.replica)}` : "";
+
+  at("alarm").hidden = about.ready !== false;
+  at("alarm").textContent = "This replica hears nothing from Kafka, or has not joined the others yet, so what is shown may be old. "
+    + "Its log and `streamer check` say why.";
 
   const replicas = new Map([[process(about.replica), 0]]);
   for (const row of rows) if (owner(row)) replicas.set(process(owner(row)), (replicas.get(process(owner(row))) || 0) + 1);

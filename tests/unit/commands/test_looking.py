@@ -12,6 +12,7 @@ import msgspec
 import pytest
 import structlog
 from click.testing import CliRunner, Result
+from msgspec import structs
 
 from streamer.cli import cli
 from streamer.commands.tables import duration, size
@@ -28,6 +29,7 @@ from streamer.core.checkpoint import (
     Request,
     Stopped,
 )
+from streamer.errors import KafkaUnavailableError
 from streamer.kafka.checkpoints import Entry
 from streamer.model import ExportId, ExportKind, Shard
 from streamer.service.check import Finding, Verdict
@@ -182,3 +184,38 @@ def test_sizes_and_durations_are_short() -> None:
         "", "0 B", "999 B", "1.5 kB", "123 kB", "20.0 MB", "5000.0 TB",
     ]  # fmt: skip
     assert [duration(n) for n in (None, -1, 59, 61, 3_720, 90_000)] == ["", "0s", "59s", "1m 1s", "1h 2m", "1d 1h"]
+
+
+# --- trouble --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["status", "plan", "verify"])
+def test_where_kafka_does_not_answer_the_sentence_names_it_and_what_to_do(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    class Unreachable:
+        async def __aenter__(self) -> None:
+            raise KafkaUnavailableError("no answer within 30 s")
+
+        async def __aexit__(self, *_: object) -> None: ...
+
+    async def verify(*_: object, **__: object) -> None:
+        raise KafkaUnavailableError("no answer within 30 s")
+
+    monkeypatch.setattr("streamer.service.looking.stream_table", lambda _: Unreachable())
+    monkeypatch.setattr("streamer.service.planning.stream_table", lambda _: Unreachable())
+    monkeypatch.setattr("streamer.service.verifying.verify", verify)
+    result = invoke(command)
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "streamer: Kafka can't be used at localhost:9092 (kafka.bootstrap_servers): no answer within 30 s; "
+        "`streamer check` says more\n"
+    )
+
+
+def test_a_paused_stream_and_what_was_left_out_are_told(invoke: Invoke, entries: Table) -> None:
+    counts = Counts(lines=9, records=2, unchanged=7, tombstones=1)
+    done = structs.replace(DONE, counts=counts, tombstones_withheld=40, withheld_why="too many")
+    entries["alpine/Customer"] = entry(Checkpoint(state=Idle(), snapshot=done, paused=True))
+    told = line_of(invoke("status"), "alpine/Customer")
+    assert "alpine/Customer paused 2h 0m 2 records, 7 unchanged, 1 gone, 40 tombstones withheld: too many" in told
