@@ -61,7 +61,8 @@ class Demo:
 
     def __init__(self, options: DemoOptions, console: Console) -> None:
         self._options = options
-        self._screen = screen_for(console)
+        self.screen = screen_for(console)
+        """What is shown."""
         self._folder = Path()
         self._kafka: LocalKafka | None = None
         self._simulator: Child | None = None
@@ -107,10 +108,10 @@ class Demo:
             log=self._folder / "simulator.log",
             environ=environ,
         )
-        self._screen.part(SIMULATOR, "busy", "starting")
+        self.screen.part(SIMULATOR, "busy", "starting")
         kafka = await self._start_kafka()
         url = await asyncio.to_thread(self._simulator.wait_for, "url")
-        self._screen.part(SIMULATOR, "up", f"{url}   9 entity types, {self._options.entities:,} entities each")
+        self.screen.part(SIMULATOR, "up", f"{url}   9 entity types, {self._options.entities:,} entities each")
         port = free_port()
         config = self._folder / "config.toml"
         config.write_text(daemon_config(bootstrap_servers=kafka.bootstrap_servers, platform_url=url, port=port))
@@ -122,7 +123,7 @@ class Demo:
         async with aiohttp.ClientSession(url) as simulator:
             self._watch = Watch(
                 start_daemon,
-                screen=self._screen,
+                screen=self.screen,
                 url=f"http://127.0.0.1:{port}",
                 simulator=simulator,
                 kills=self._options.kills,
@@ -130,7 +131,7 @@ class Demo:
             )
             await self._watch.until_done()
             self._ending = Ending(
-                self._screen,
+                self.screen,
                 kafka=kafka,
                 simulator=simulator,
                 simulator_url=url,
@@ -157,14 +158,14 @@ class Demo:
             )
 
     async def _fetch_kafka(self) -> None:
-        self._screen.part(KAFKA, "busy", "looking for it")
+        self.screen.part(KAFKA, "busy", "looking for it")
         stopped = False
 
         def progress(there: int, whole: int) -> None:
             if stopped:
                 raise _Stopped
             loop.call_soon_threadsafe(
-                self._screen.part, KAFKA, "busy", f"downloading, {there / 1e6:.1f} of {whole / 1e6:.1f} MB"
+                self.screen.part, KAFKA, "busy", f"downloading, {there / 1e6:.1f} of {whole / 1e6:.1f} MB"
             )
 
         loop = asyncio.get_running_loop()
@@ -184,11 +185,11 @@ class Demo:
     async def _start_kafka(self) -> LocalKafka:
         began = time.monotonic()
         kafka = self._kafka = LocalKafka(self._folder / "kafka")
-        self._screen.part(KAFKA, "busy", "starting")
+        self.screen.part(KAFKA, "busy", "starting")
         starting = asyncio.ensure_future(asyncio.to_thread(kafka.start))
         try:
             while not (await asyncio.wait({starting}, timeout=0.5))[0]:
-                self._screen.part(KAFKA, "busy", f"starting, {time.monotonic() - began:.0f} s")
+                self.screen.part(KAFKA, "busy", f"starting, {time.monotonic() - began:.0f} s")
             starting.result()
         except asyncio.CancelledError:
             while not starting.done():
@@ -200,7 +201,7 @@ class Demo:
         version = next(jar.coordinate for jar in pinned_jars() if ":kafka-clients:" in jar.coordinate)
         seconds = time.monotonic() - began
         words = f"{kafka.bootstrap_servers}   version {version.rpartition(':')[2]}, up in {seconds:.1f} s"
-        self._screen.part(KAFKA, "up", words)
+        self.screen.part(KAFKA, "up", words)
         return kafka
 
     def _check_others(self) -> None:
@@ -223,7 +224,7 @@ class Demo:
         return f"{where} can't be used: {error.strerror or error}"
 
     def _clean_up(self, *, keep_folder: bool) -> None:
-        steps: list[Callable[[], object]] = [self._screen.close]
+        steps: list[Callable[[], object]] = [self.screen.close]
         if self._watch is not None:
             steps.append(self._watch.kill)
         if self._simulator is not None:

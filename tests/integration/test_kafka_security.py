@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -224,6 +225,16 @@ async def test_who_does_not_log_in_gets_nowhere_and_is_told(
     assert line.startswith("FAIL kafka 127.0.0.1")
     assert why in line
     assert "canary" not in said.stdout + said.stderr
+
+
+def test_the_rights_that_are_documented_are_those_that_are_tested() -> None:
+    text = (Path(__file__).parents[2] / "docs/operations.md").read_text(encoding="utf-8")
+    line = re.compile(r"^\$acls --operation (\w+) --([a-z-]+) (\S+)( --resource-pattern-type prefixed)?$", re.MULTILINE)
+    documented = [
+        (operation, kind.replace("-", " "), f"{name}*" if prefixed else name)
+        for operation, kind, name, prefixed in line.findall(text)
+    ]
+    assert documented == rights_of_the_daemon("mews")
 
 
 async def test_each_right_that_is_missing_is_named_and_those_documented_are_enough(
