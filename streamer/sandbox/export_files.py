@@ -7,6 +7,7 @@ entity `u % count`. A snapshot and the windows around it therefore always agree 
 entries are never updated; there each `u` is an entry of its own, and a posting date a day of the round.
 """
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -60,7 +61,7 @@ class SpoiledFile(msgspec.Struct, frozen=True):
     bytes_there: bytes
 
     @classmethod
-    def of(cls, file: ExportFile, how: Literal["cut", "no_id", "not_utf8"]) -> ExportFile:
+    def of(cls, file: ExportFile, how: Literal["cut", "no_id", "not_utf8", "other_type"]) -> ExportFile:
         """A line cut short is filled up with blanks; one without an `Id` has it under another name."""
         line = b""
         for piece in file.read(0, file.size):
@@ -74,6 +75,9 @@ class SpoiledFile(msgspec.Struct, frozen=True):
                 return cls(file, line.index(b'"Id"') if b'"Id"' in line else 0, b'"iD"')
             case "not_utf8":
                 return cls(file, len(line) - 3, b"\xff")
+            case "other_type":
+                found = re.search(rb'"UpdatedUtc":("[^"]*")', line)
+                return cls(file, found.start(1), b"7" * len(found[1])) if found else file
 
     @property
     def size(self) -> int:

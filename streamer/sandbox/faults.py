@@ -128,11 +128,11 @@ class ExpireExport(Fault, frozen=True):
 
 
 class SpoilLine(Fault, frozen=True):
-    """A line of the export, the first of a file, is no good: cut short, without an `Id`, or no UTF-8. The files are
-    as long as they would be."""
+    """A line of the export, the first of a file, is no good: cut short, without an `Id`, no UTF-8, or with a number for
+    its `UpdatedUtc`, as if the format had changed. The files are as long as they would be."""
 
     on = frozenset({"add"})
-    how: Literal["cut", "no_id", "not_utf8"] = "cut"
+    how: Literal["cut", "no_id", "not_utf8", "other_type"] = "cut"
     file_index: Natural = 0
 
 

@@ -121,13 +121,19 @@ def test_a_given_file_is_its_bytes(data: bytes, lines: int) -> None:
         ("cut", b'{"Id"     \n{"Id":"b"}\n'),
         ("no_id", b'{"iD":"a"}\n{"Id":"b"}\n'),
         ("not_utf8", b'{"Id":"\xff"}\n{"Id":"b"}\n'),
+        ("other_type", b'{"Id":"a"}\n{"Id":"b"}\n'),
     ],
 )
 def test_a_spoiled_line_leaves_the_file_as_long_as_it_was(
-    how: Literal["cut", "no_id", "not_utf8"], spoiled: bytes
+    how: Literal["cut", "no_id", "not_utf8", "other_type"], spoiled: bytes
 ) -> None:
     file = SpoiledFile.of(GivenFile(b'{"Id":"a"}\n{"Id":"b"}\n'), how)
     for start in range(file.size):
         for stop in range(start, file.size + 1):
             assert b"".join(file.read(start, stop)) == spoiled[start:stop]
     assert (file.size, file.lines) == (len(spoiled), 2)
+
+
+def test_a_line_of_another_type_has_a_number_for_its_time() -> None:
+    file = SpoiledFile.of(GivenFile(b'{"Id":"a","UpdatedUtc":"2026-01-01","N":1}\n'), "other_type")
+    assert b"".join(file.read(0, file.size)) == b'{"Id":"a","UpdatedUtc":777777777777,"N":1}\n'
