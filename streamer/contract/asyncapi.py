@@ -7,7 +7,9 @@ against: there is nothing to be kept in step by hand but the headers, and a test
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, get_args
+
+import msgspec
 
 from streamer.config import Config
 from streamer.contract import events
@@ -21,9 +23,11 @@ from streamer.contract.headers import (
     header_schema,
 )
 from streamer.contract.schemas import definitions_of
+from streamer.core.signals import Signal
 from streamer.model import EntityType
 from streamer.topic_specs import TopicSpec, topic_specs
 
+SIGNALS: tuple[type[msgspec.Struct], ...] = get_args(Signal)
 VERSION = "3.0.0"
 KAFKA_BINDING = "0.5.0"
 _LISTED = {"cleanup.policy"}  # a list in the Kafka binding
@@ -53,13 +57,15 @@ def document(config: Config, *, version: str) -> dict[str, Any]:
     channels[topics.dead_letters] = _channel(
         specs[topics.dead_letters], "Lines that can never become a record, with reason and position.", ["DeadLetter"]
     )
+    channels[topics.signals] = _channel(specs[topics.signals], "What people ask of running streams.", ["Signal"])
     used = list(dict.fromkeys(entity_type for types in by_topic.values() for entity_type in types))
     messages = {
         **{name: message for entity_type in used for name, message in _entity_messages(entity_type, with_headers)},
         **{event.__name__: _event_message(event) for event in events.EVENTS},
         "DeadLetter": _dead_letter_message(),
+        "Signal": _signal_message(),
     }
-    structs = [*(ENTITIES[entity_type] for entity_type in used), *events.EVENTS]
+    structs = [*(ENTITIES[entity_type] for entity_type in used), *events.EVENTS, *SIGNALS]
     return {
         "asyncapi": VERSION,
         "info": {
@@ -71,8 +77,8 @@ def document(config: Config, *, version: str) -> dict[str, Any]:
         "defaultContentType": "application/json",
         "channels": channels,
         "operations": {
-            f"publish.{name}": {"action": "send", "channel": {"$ref": f"#/channels/{_pointer(name)}"}}
-            for name in channels
+            **dict(_operation("publish", "send", name) for name in channels if name != topics.signals),
+            **dict([_operation("hear", "receive", topics.signals)]),
         },
         "components": {
             "messages": messages,
@@ -158,6 +164,17 @@ def _dead_letter_message() -> dict[str, Any]:
     }
 
 
+def _signal_message() -> dict[str, Any]:
+    return {
+        "name": "Signal",
+        "title": "Signal",
+        "summary": "A wish, which is answered by signal_applied or signal_rejected; streamer signal writes it.",
+        "payload": {"oneOf": [{"$ref": f"#/components/schemas/{signal.__name__}"} for signal in SIGNALS]},
+        "bindings": _kafka_key({"type": "string", "description": "The stream, or * for all.", "examples": ["*"]}),
+        "examples": [{"name": "pause", "payload": {"signal": "pause"}}],
+    }
+
+
 _STREAM_KEY = {
     "type": "string",
     "description": "The stream: connection and entity type.",
@@ -175,6 +192,10 @@ def _headers(names: Mapping[str, Any], *, ce_type: str) -> dict[str, Any]:
         "headers": header_schema({**names, "ce_type": {"const": ce_type}}),
         "traits": [{"$ref": "#/components/messageTraits/CloudEvent"}],
     }
+
+
+def _operation(verb: str, action: str, channel: str) -> tuple[str, dict[str, Any]]:
+    return f"{verb}.{channel}", {"action": action, "channel": {"$ref": f"#/channels/{_pointer(channel)}"}}
 
 
 def _pointer(name: str) -> str:
