@@ -132,7 +132,7 @@ class Bill(Entity, frozen=True, kw_only=True):
     enterprise_id: Uuid
     account_id: PersonUuid
     account_type: AccountType
-    associated_account_ids: Perhaps[Annotated[list[Uuid], LINK]] = UNSET
+    associated_account_ids: Annotated[Perhaps[list[Uuid]], LINK] = UNSET
     counter_id: Perhaps[Uuid] = UNSET
     state: BillState
     type: BillType
@@ -148,20 +148,20 @@ class Bill(Entity, frozen=True, kw_only=True):
     purchase_order_number: Perhaps[str] = UNSET
     notes: Perhaps[FreeText] = UNSET
     options: Perhaps[BillOptions] = UNSET
-    owner_data: Perhaps[Annotated[BillOwner, PERSONAL]] = UNSET
-    associated_account_data: Perhaps[Annotated[list[BillAccountData], PERSONAL]] = UNSET
+    owner_data: Annotated[Perhaps[BillOwner], PERSONAL] = UNSET
+    associated_account_data: Annotated[Perhaps[list[BillAccountData]], PERSONAL] = UNSET
     enterprise_data: Perhaps[BillEnterpriseData] = UNSET
     correction_state: BillCorrectionState
     correction_type: Perhaps[BillCorrectionType] = UNSET
     corrected_bill_id: Perhaps[Uuid] = UNSET
     customer_id: Perhaps[PersonUuid] = UNSET  # deprecated
     company_id: Perhaps[Uuid] = UNSET  # deprecated
-    revenue: Perhaps[Annotated[list[dict[str, Any]], FREE_TEXT]] = UNSET  # deprecated
-    payments: Perhaps[Annotated[list[dict[str, Any]], FREE_TEXT]] = UNSET  # deprecated
+    revenue: Annotated[Perhaps[list[dict[str, Any]]], FREE_TEXT] = UNSET  # deprecated
+    payments: Annotated[Perhaps[list[dict[str, Any]]], FREE_TEXT] = UNSET  # deprecated
     order_items: Perhaps[list[dict[str, Any]]] = UNSET  # deprecated
     payment_items: Perhaps[list[dict[str, Any]]] = UNSET  # deprecated
-    assignee_data: Perhaps[Annotated[BillOwner, PERSONAL]] = UNSET  # deprecated
-    company_details: Perhaps[Annotated[BillCompanyData, CONTACT]] = UNSET  # deprecated
+    assignee_data: Annotated[Perhaps[BillOwner], PERSONAL] = UNSET  # deprecated
+    company_details: Annotated[Perhaps[BillCompanyData], CONTACT] = UNSET  # deprecated
 
 
 class LedgerEntry(Entity, frozen=True, kw_only=True):

@@ -148,5 +148,5 @@ class Payment(Entity, frozen=True, kw_only=True):
     identifier: Perhaps[LinkToPerson] = UNSET
     type: PaymentDiscriminator
     kind: Perhaps[PaymentKind] = UNSET
-    data: Perhaps[Annotated[PaymentData, LINK]] = UNSET
+    data: Annotated[Perhaps[PaymentData], LINK] = UNSET
     payment_origin: Perhaps[PaymentOrigin] = UNSET

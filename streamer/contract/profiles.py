@@ -87,8 +87,8 @@ class Customer(Entity, frozen=True, kw_only=True):
     id: PersonUuid
     chain_id: Uuid
     number: LinkToPerson
-    title: Perhaps[Annotated[Title, PERSONAL]] = UNSET
-    sex: Perhaps[Annotated[Sex, PERSONAL]] = UNSET
+    title: Annotated[Perhaps[Title], PERSONAL] = UNSET
+    sex: Annotated[Perhaps[Sex], PERSONAL] = UNSET
     first_name: Perhaps[Personal] = UNSET
     last_name: Personal
     second_last_name: Perhaps[Personal] = UNSET
@@ -124,11 +124,11 @@ class Customer(Entity, frozen=True, kw_only=True):
     preferred_space_features: Annotated[list[ResourceFeatureClassification], SENSITIVE]
     creator_profile_id: PersonUuid
     updater_profile_id: PersonUuid
-    passport: Perhaps[Annotated[dict[str, Any], SENSITIVE]] = UNSET  # deprecated
-    identity_card: Perhaps[Annotated[dict[str, Any], SENSITIVE]] = UNSET  # deprecated
-    visa: Perhaps[Annotated[dict[str, Any], SENSITIVE]] = UNSET  # deprecated
-    drivers_license: Perhaps[Annotated[dict[str, Any], SENSITIVE]] = UNSET  # deprecated
-    address: Perhaps[Annotated[OldAddress, PERSONAL]] = UNSET  # deprecated
+    passport: Annotated[Perhaps[dict[str, Any]], SENSITIVE] = UNSET  # deprecated
+    identity_card: Annotated[Perhaps[dict[str, Any]], SENSITIVE] = UNSET  # deprecated
+    visa: Annotated[Perhaps[dict[str, Any]], SENSITIVE] = UNSET  # deprecated
+    drivers_license: Annotated[Perhaps[dict[str, Any]], SENSITIVE] = UNSET  # deprecated
+    address: Annotated[Perhaps[OldAddress], PERSONAL] = UNSET  # deprecated
     activity_state: Perhaps[str] = UNSET  # deprecated
 
 
@@ -164,5 +164,5 @@ class Company(Entity, frozen=True, kw_only=True):
     merge_target_id: Perhaps[Uuid] = UNSET
     external_identifier: Perhaps[str] = UNSET
     electronic_invoice_identifier: Perhaps[str] = UNSET  # deprecated
-    address: Perhaps[Annotated[OldAddress, PERSONAL]] = UNSET  # deprecated
+    address: Annotated[Perhaps[OldAddress], PERSONAL] = UNSET  # deprecated
     tax_identification_number: Perhaps[Personal] = UNSET  # deprecated

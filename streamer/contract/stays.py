@@ -105,9 +105,9 @@ class Reservation(Entity, frozen=True, kw_only=True):
     cancellation_reason: Perhaps[ServiceOrderCancellationReason] = UNSET
     released_utc: Perhaps[Moment] = UNSET
     scheduled_start_utc: Annotated[Moment, PERSONAL]
-    actual_start_utc: Perhaps[Annotated[Moment, PERSONAL]] = UNSET
+    actual_start_utc: Annotated[Perhaps[Moment], PERSONAL] = UNSET
     scheduled_end_utc: Annotated[Moment, PERSONAL]
-    actual_end_utc: Perhaps[Annotated[Moment, PERSONAL]] = UNSET
+    actual_end_utc: Annotated[Perhaps[Moment], PERSONAL] = UNSET
     purpose: Perhaps[ReservationPurpose] = UNSET
     qr_code_data: Perhaps[LinkToPerson] = UNSET
     person_counts: list[ReservationPersonCount]
