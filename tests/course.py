@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from streamer.sandbox.exports import Export
+from streamer.sandbox.exports import Export, Status
 from streamer.sandbox.faults import FaultRule, Hold, SpoilLine
+from streamer.sandbox.held_requests import Held
 from streamer.sandbox.local_kafka import LocalKafka
 from streamer.sandbox.simulator import Simulator
 from streamer.sandbox.simulator_settings import SimulatorSettings
@@ -24,7 +25,7 @@ from tests.committed import read_committed
 from tests.daemon import ASK_AGAIN_SECONDS, PATIENCE, Daemon, Row
 from tests.facts import Published, slug
 from tests.proxy import Api, Proxy, Request, Wanted
-from tests.reckoning import by_id, differences, none_of, untimely
+from tests.reckoning import backwards, by_id, differences, none_of, untimely
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -103,6 +104,17 @@ class Course:
             assert not self.daemon.ended, self.daemon.tail()
             await asyncio.sleep(ASK_AGAIN_SECONDS)
 
+    async def snapshots_of(self, entity_type: str, count: int) -> None:
+        """Return when so many more snapshots of the first connection's are completed, all asked for from now on."""
+        stream = f"{self._connections[0].name}/{entity_type}"
+        known = {export.id for export in self._exports_there()}
+        for _ in range(count):
+            rows = await self.daemon.until(
+                lambda rows: (rows[stream]["last_snapshot"] or {}).get("export_id", "") not in known | {""},
+                f"there was another snapshot of {stream}",
+            )
+            known.add(rows[stream]["last_snapshot"]["export_id"])
+
     async def _walking(self, pace: Pace) -> None:
         while True:
             await asyncio.sleep(pace.seconds)
@@ -142,6 +154,8 @@ class Course:
 
     async def restart(self, *, scope: Sequence[int] = (), **exports: str) -> Daemon:
         """End the daemon by SIGTERM, and start another."""
+        # Before it has said anything, Python itself would end by the signal.
+        await self.daemon.logged("listening")
         ended = await self.daemon.terminate()
         assert ended.code == 0, self.daemon.tail()
         return await self.start(scope=scope, **exports)
@@ -155,15 +169,8 @@ class Course:
 
     async def kill_in_snapshot(self, entity_type: str) -> None:
         """SIGKILL while it is in the middle of the files of a snapshot, part of it published or found unchanged."""
-        while True:
-            self.simulator.add_fault(
-                FaultRule(on="file", entity_type=entity_type, file_index=1, action=Hold(at_byte=9))
-            )
-            held = (await self.simulator.held(timeout=PATIENCE))[0]
-            assert held.export_id is not None
-            if self.simulator.export(held.export_id).filters is None:
-                break
-            self.simulator.release(held.id)
+        rule = FaultRule(on="file", entity_type=entity_type, file_index=1, action=Hold(at_byte=9))
+        await self._held(rule, lambda export: export.filters is None)
         await self.kill()
 
     async def kill_amid_tombstones(self, entity_type: str, *, committed: bool) -> None:
@@ -179,6 +186,27 @@ class Course:
         """The next exports of the type have a line that can't become a record, in three different ways."""
         for action in (SpoilLine(how="cut"), SpoilLine(how="no_id"), SpoilLine(how="not_utf8")):
             self.simulator.add_fault(FaultRule(on="add", entity_type=entity_type, action=action, times=exports))
+
+    async def fail_window(self, entity_type: str, longer_than: timedelta) -> None:
+        """Mews fails the next window that is longer than this."""
+
+        def is_long(export: Export) -> bool:
+            updated = (export.filters or {}).get("UpdatedUtc")
+            bounds = [datetime.fromisoformat(updated[name]) for name in ("StartUtc", "EndUtc")] if updated else []
+            return bool(bounds) and bounds[1] - bounds[0] > longer_than
+
+        held = await self._held(FaultRule(on="add", entity_type=entity_type, action=Hold()), is_long)
+        self.simulator.set_status(held.export_id or "", Status.FAILED)
+        self.simulator.release(held.id)
+
+    async def _held(self, rule: FaultRule, wanted: Callable[[Export], bool]) -> Held:
+        """What the simulator holds back by this rule, of an export that is wanted; others are let go."""
+        while True:
+            self.simulator.add_fault(rule)
+            held = (await self.simulator.held(timeout=PATIENCE))[0]
+            if wanted(self.simulator.export(held.export_id or "")):
+                return held
+            self.simulator.release(held.id)
 
     # -- the end ----------------------------------------------------------------------------------------------------
 
@@ -246,13 +274,15 @@ class Course:
         }
 
     def verify(self, published: Published) -> None:
-        """Every topic is the data set, no tombstone came too early, and no daemon tells of a defect."""
+        """Every topic is the data set, on the way nothing went back in time and no tombstone came too early, and no
+        daemon tells of a defect."""
         for daemon in self.daemons:
             assert not daemon.complaints(), f"{daemon.name}: {daemon.complaints()}"
         moments = {export.id: export.moment for export in self._exports_there() if export.moment is not None}
         found: list[str] = []
         for entity_type in sorted({entity_type for _, entity_type, _ in self.streams}):
             records = published.records[self.topic(entity_type)]
+            found += backwards(records)
             found += untimely(records, self.simulator.deleted(entity_type), moments)
             found += (f"{entity_type} {text}" for text in differences(records, self.truth(entity_type)))
         none_of(found)

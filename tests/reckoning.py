@@ -5,6 +5,7 @@ Plain values in, differences out, so that doctored ones can show that it is able
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
@@ -59,6 +60,19 @@ def untimely(
             yield f"{record} is a tombstone of nobody's making: {record.header('ce_id')}"
         elif died is None or died > moments[export_id]:
             yield f"{record} says at {moments[export_id]} that {key} is gone, which was so from {died or 'never'}"
+
+
+def backwards(records: Iterable[Record]) -> Iterator[str]:
+    """Records that tell an older version of an entity than the same source has told before."""
+    told: dict[tuple[bytes | None, str], str] = {}
+    for record in records:
+        if record.value is None:
+            continue
+        place = record.key, record.header("ce_source")
+        updated = json.loads(record.value).get("UpdatedUtc") or ""
+        if updated < told.get(place, ""):
+            yield f"{record} takes {(record.key or b'').decode()} back from {told[place]} to {updated}"
+        told[place] = updated
 
 
 def none_of(found: Iterable[str]) -> None:

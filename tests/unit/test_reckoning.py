@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.facts import Record
-from tests.reckoning import by_id, compacted, differences, none_of, untimely
+from tests.reckoning import backwards, by_id, compacted, differences, none_of, untimely
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TRUTH = by_id([b'{"Id":"a","n":2}', b'{"Id":"b","n":1}'])
@@ -60,6 +60,17 @@ def test_every_difference_is_told(records: list[Record], told: str) -> None:
 )
 def test_a_tombstone_too_early_or_of_nobodys_making_is_told(deleted: dict[str, datetime], ce_id: str) -> None:
     assert len(list(untimely([record(3, "c", None, ce_id)], deleted, MOMENTS))) == 1
+
+
+def test_a_step_back_in_time_is_told_within_a_source_only() -> None:
+    def version(offset: int, hour: int, source: str) -> Record:
+        value = f'{{"Id":"a","UpdatedUtc":"2026-03-01T{hour:02}:00:00Z"}}'.encode()
+        return Record("t", 0, offset, b"a", value, (("ce_source", source.encode()),))
+
+    other = [version(0, 12, "/mews/north"), version(1, 11, "/mews/south")]
+    assert list(backwards(other)) == []
+    assert list(backwards([*other, record(2, "a", None), version(3, 12, "/mews/north")])) == []
+    assert len(list(backwards([*other, version(2, 11, "/mews/north")]))) == 1
 
 
 def test_a_key_lives_in_one_partition() -> None:
