@@ -119,8 +119,10 @@ def _begin_or_sleep(
     """A window that is due goes before a snapshot that is due."""
     snapshot_at = snapshot_due_at(checkpoint, now=now, cadence=cadence)
     window_at = window_due_at(checkpoint, now=now, cadence=cadence)
-    # A window that fails again and again must not hold snapshots back for ever: they take turns then.
-    yields = state.failed is ExportKind.WINDOW and checkpoint.window_failures >= TRIES
+    # Neither windows that fail again and again nor those that take longer than the interval between them may hold
+    # snapshots back for ever: they take turns then.
+    failing = state.failed is ExportKind.WINDOW and checkpoint.window_failures >= TRIES
+    yields = failing or _has_had_its_turn(checkpoint, window_at)
     if window_at <= now and not (yields and snapshot_at <= now):
         if server_now is None:
             return AskTime(_known_export(checkpoint))
@@ -131,6 +133,14 @@ def _begin_or_sleep(
     if snapshot_at <= now:
         return Begin(_snapshot_due(checkpoint, server_now, cadence))
     return Sleep(min(window_at, snapshot_at))
+
+
+def _has_had_its_turn(checkpoint: Checkpoint, window_at: datetime) -> bool:
+    """Whether the last export was a window, and another one was due before it was done."""
+    last, snapshot = checkpoint.window, checkpoint.snapshot
+    if last is None or window_at > last.completed_at:
+        return False
+    return snapshot is None or snapshot.completed_at < last.completed_at
 
 
 def recut(request: Request, checkpoint: Checkpoint, *, server_now: datetime | None, cadence: Cadence) -> Cut | None:

@@ -99,6 +99,16 @@ def test_windows_that_fail_again_and_again_take_turns_with_a_snapshot_that_is_du
     assert step(not_yet) == WINDOW_DUE
 
 
+def test_windows_that_take_longer_than_the_interval_between_them_take_turns_with_a_snapshot_that_is_due() -> None:
+    slow = msgspec.structs.replace(completed(NOW - HOUR), completed_at=NOW)
+    turn = in_step(snapshot=completed(NOW - 8 * DAY), window=slow)
+    assert step(turn) == SNAPSHOT_DUE
+    assert step(in_step(snapshot=completed(NOW - DAY), window=slow)) == WINDOW_DUE
+    # The snapshot was slow too, and is due again already: now it is the window's turn.
+    lately = msgspec.structs.replace(completed(NOW - 8 * DAY), completed_at=NOW + MINUTE)
+    assert step(in_step(snapshot=lately, window=slow), now=NOW + MINUTE, server_now=NOW) == WINDOW_DUE
+
+
 def test_off_means_snapshots_only_but_for_a_window_that_a_signal_wants() -> None:
     off = msgspec.structs.replace(CADENCE, update_interval=None)
     assert step(in_step(), cadence=off) == Sleep(NOW - HOUR + 7 * DAY)
