@@ -20,6 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from streamer.core.checkpoint import Checkpoint, Publishing, Stopped, Waiting
 from streamer.core.lifecycle import Outcome
+from streamer.core.signals import AbandonExport, Pause, Resume, Retry, Signal, SnapshotNow, WindowNow
 from streamer.errors import (
     AccessRefusedError,
     AddRejectedError,
@@ -55,6 +56,9 @@ BODY_ERRORS: Errors = {
     "host unavailable": lambda: MewsUnavailableError("503"),
     "file changed": lambda: ExportLostError("file changed"),
 }
+
+
+SIGNALS = [SnapshotNow(), WindowNow(), Pause(), Resume(), AbandonExport(), Retry(), b"nonsense"]
 
 
 class OneAtATime(MemoryMews):
@@ -110,7 +114,7 @@ class AnyLife(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         async def begin() -> None:
-            self.bench = Bench(once=False)
+            self.bench = Bench(once=False, update_interval=timedelta(minutes=30))
             self.mews = OneAtATime(self.bench.mews.files.values())
             self.bench.use(self.mews)
             guard = self.mews.on_add
@@ -139,6 +143,12 @@ class AnyLife(RuleBasedStateMachine):
     def mews_ends_what_is_running(self, status: ExportStatus) -> None:
         self.mews.end(status)
 
+    @rule(seconds=st.sampled_from([6 * MINUTE, 40 * MINUTE]))
+    def mews_is_done_and_time_passes(self, seconds: float) -> None:
+        # By itself chance hardly ever gets from one end of an export to the other.
+        self.mews.end(ExportStatus.SUCCESS)
+        self.time_passes(seconds)
+
     @rule(count=FEW, kind=st.sampled_from(sorted(ADD_ERRORS)))
     def requests_meet(self, count: int, kind: str) -> None:
         self.mews.adds += [ADD_ERRORS[kind]() for _ in range(count)]
@@ -159,9 +169,10 @@ class AnyLife(RuleBasedStateMachine):
     def downloads_meet(self, kinds: list[str]) -> None:
         self.bench.host.breaks += [BODY_ERRORS[kind]() for kind in kinds]
 
-    @rule(after=FEW, trouble=st.sampled_from(Trouble))
-    def a_transaction_meets(self, after: int, trouble: Trouble) -> None:
+    @rule(after=st.integers(1, 9), trouble=st.sampled_from(Trouble))
+    def a_transaction_meets_and_an_export_goes_on(self, after: int, trouble: Trouble) -> None:
         self.bench.kafka.troubles[self.bench.kafka.transactions + after] = trouble
+        self.mews_is_done_and_time_passes(6 * MINUTE)
 
     @rule(count=FEW)
     def the_group_refuses(self, count: int) -> None:
@@ -194,6 +205,10 @@ class AnyLife(RuleBasedStateMachine):
     @rule(by=st.sampled_from([-INTERVAL, timedelta(seconds=-20), timedelta(minutes=5), INTERVAL]))
     def the_wall_clock_is_set(self, by: timedelta) -> None:
         self.bench.wrong += by
+
+    @rule(signal=st.sampled_from(SIGNALS))
+    def a_person_signals(self, signal: Signal | bytes) -> None:
+        self.go(self.bench.signal(signal))
 
     # -- what must hold ---------------------------------------------------------------------------------------------
 
@@ -239,6 +254,8 @@ class AnyLife(RuleBasedStateMachine):
                 return True
             case Waiting(export_id=export_id):
                 return export_id in self.mews.running
+            case _ if checkpoint.paused:
+                return True
             case _:
                 return checkpoint.error is not None or self.bench.is_not_due()
 
@@ -264,6 +281,7 @@ class AnyLife(RuleBasedStateMachine):
         for scripted in (mews.adds, mews.answers):
             scripted.clear()
         mews.lose_answers = 0
+        self.go(bench.signal(Resume()))
         done = len(self.completed)
         for _ in range(48):
             mews.end(ExportStatus.SUCCESS)
