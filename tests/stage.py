@@ -39,14 +39,14 @@ WHOLE = ["export_requested", "export_ready", *["file_published"] * 3, "export_co
 
 
 @contextlib.contextmanager
-def quick_waits() -> Iterator[None]:
+def quick_waits(*, stall_seconds: float = STALL_SECONDS) -> Iterator[None]:
     """Waits of tenths of seconds instead of seconds to minutes, and a stall limit that a test can wait for."""
     with pytest.MonkeyPatch.context() as patch:
         again = BackoffPolicy(base=0.1, ceiling=0.5)
         patch.setattr("streamer.service.progress._RETRY", again)
         patch.setattr("streamer.service.stream._NEW_EXPORT", again)
         patch.setattr("streamer.service.streams._DOWNLOAD_AGAIN", again)
-        patch.setattr("streamer.service.streams.file_session", partial(file_session, stall_seconds=STALL_SECONDS))
+        patch.setattr("streamer.service.streams.file_session", partial(file_session, stall_seconds=stall_seconds))
         yield
 
 
