@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.protocol.metadata import MetadataRequest
 
 from streamer.config import CHECKPOINT_SHARDS, Config
 from streamer.errors import FatalError, KafkaUnavailableError, RightsMissingError
@@ -82,7 +83,10 @@ class TopicAdmin:
         """Those of the topics that exist, by name. Raises ``RightsMissingError`` too."""
         wanted = list(names)
         async with answered_within(CALL_SECONDS, "describing topics"):
-            described = await self._admin.describe_topics(wanted)
+            # Not `describe_topics`: that asks in a way in which brokers make what is missing, by Kafka's default, with
+            # one partition (measured).
+            question = MetadataRequest(wanted, allow_auto_topic_creation=False)
+            described = (await self._admin._send_request(question)).to_object()["topics"]
             hidden = [topic["topic"] for topic in described if topic["error_code"] in _UNAUTHORIZED]
             if hidden:
                 raise RightsMissingError(f"Describe topic {name}" for name in hidden)

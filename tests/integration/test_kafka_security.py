@@ -40,7 +40,9 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 @pytest.fixture(scope="module")
 def broker(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
     security = authority.broker({f"listener.name.sasl_ssl.{SHORT_LOGIN.lower()}.connections.max.reauth.ms": "2000"})
-    with LocalKafka(tmp_path_factory.mktemp("secured"), security=security) as broker:
+    # As Kafka is by default: what is only asked for is made, in the broker's own way.
+    lenient = {"auto.create.topics.enable": "true"}
+    with LocalKafka(tmp_path_factory.mktemp("secured"), security=security, broker_properties=lenient) as broker:
         yield broker
 
 
@@ -162,7 +164,10 @@ async def test_an_export_is_published_to_a_broker_that_wants(
 
 
 def assert_published(admin: AdminClient, prefix: str) -> None:
-    assert f"{prefix}.bill" in admin.list_topics(timeout=30).topics
+    """The topics are there, and as streamer makes them."""
+    topics = admin.list_topics(timeout=30).topics
+    assert len(topics[f"{prefix}.bill"].partitions) == 2
+    assert len(topics[f"{prefix}.checkpoints"].partitions) == 16
 
 
 def oauth(url: str, authority: Authority, file: str = "client-secret") -> str:
@@ -255,6 +260,7 @@ async def test_each_right_that_is_missing_is_named_and_those_documented_are_enou
     prefix, rights = desk.prefix, rights_of_the_daemon(desk.prefix)
     grant(admin, rights)
     assert await missing() == set()
+    assert not [name for name in admin.list_topics(timeout=30).topics if name.startswith(prefix)]
 
     async def without(right: Right) -> set[str]:
         revoke(admin, [right])
