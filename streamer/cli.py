@@ -31,6 +31,9 @@ COMMANDS = {
         "status": ("streamer.commands.status", "All streams: phase, progress, lag, last export, last error."),
         "verify": ("streamer.commands.verify", "Proves from the topics that every line is there exactly once."),
     },
+    "Act": {
+        "signal": ("streamer.commands.signal", "Pause, resume, retry and the like: tells running streams what to do."),
+    },
     "Try": {
         "demo": ("streamer.sandbox.demo_command", "A real Kafka, the simulator and the daemon here, from nothing."),
         "simulator": (

@@ -21,7 +21,6 @@ FILTERS_AGAIN = timedelta(days=1)
 """How often windows are tried where Mews refuses the filter."""
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
-_LOOK_AGAIN = timedelta(seconds=10)
 
 
 class Sleep(msgspec.Struct, frozen=True):
@@ -59,7 +58,10 @@ class LookAgain(msgspec.Struct, frozen=True):
 
 
 class AskTime(msgspec.Struct, frozen=True):
-    """A window is due, and Mews has not told the time yet: ask it for anything. ``export_id`` is one that it knew."""
+    """A window is due, and Mews has told no time yet by which it would bring anything new: ask it for anything.
+
+    ``export_id`` is one that it knew.
+    """
 
     export_id: ExportId | None
 
@@ -128,10 +130,10 @@ def _begin_or_sleep(
             return AskTime(_known_export(checkpoint))
         if found := _cut(checkpoint, server_now, cadence):
             return Begin(_window_due(checkpoint, found, server_now, cadence))
-        # Nothing new under Mews' sun: it said a time that is behind the chain.
-        window_at = now + _LOOK_AGAIN
     if snapshot_at <= now:
         return Begin(_snapshot_due(checkpoint, server_now, cadence))
+    if window_at <= now:
+        return AskTime(_known_export(checkpoint))
     return Sleep(min(window_at, snapshot_at))
 
 

@@ -1,4 +1,4 @@
-"""Reading the signals topic: all that is kept in it, and what comes, handed to the streams that it is for.
+"""The signals topic: reading all that is kept in it and what comes, for the streams; writing, for people.
 
 The topic has one partition, because a stream keeps its place in it as one number. Streams look for themselves at which
 signals they have seen, so that everything is read anew at each start, and nothing is lost by reading too early.
@@ -10,11 +10,12 @@ import asyncio
 from collections import deque
 
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from streamer.config import Config
-from streamer.core.signals import LONGEST_SIGNAL_BYTES, SignalRecord
+from streamer.core.signals import LONGEST_SIGNAL_BYTES, Signal, SignalRecord, encode_signal
+from streamer.errors import FatalError
 from streamer.kafka.connection import (
     CALL_SECONDS,
     START_SECONDS,
@@ -24,7 +25,9 @@ from streamer.kafka.connection import (
     describe,
     stopped_within,
 )
+from streamer.kafka.topics import TopicAdmin
 from streamer.model import StreamKey
+from streamer.topic_specs import topic_specs
 
 log = structlog.get_logger()
 
@@ -116,6 +119,40 @@ class SignalReader:
         """Close the consumer, within 10 s."""
         if problem := await stopped_within(STOP_SECONDS, self._consumer.stop()):
             log.warning("signal_reader_left_behind", reason=problem)
+
+
+async def write_signal(config: Config, key: str, signal: Signal) -> int:
+    """Write a signal, to a topic that is made where it is missing; its offset.
+
+    Raises ``KafkaUnavailableError``, and ``FatalError`` where the topic can't be had.
+    """
+    await _prepare_topic(config)
+    producer = AIOKafkaProducer(**client_options(config.kafka), acks="all", enable_idempotence=True)
+    try:
+        async with answered_within(START_SECONDS, "starting a producer"):
+            await producer.start()
+        async with answered_within(CALL_SECONDS, "writing the signal"):
+            sent = await producer.send_and_wait(
+                config.topics.signals, key=key.encode(), value=encode_signal(signal), partition=0
+            )
+    finally:
+        if problem := await stopped_within(STOP_SECONDS, producer.stop()):
+            log.warning("producer_left_behind", reason=problem)
+    return int(sent.offset)
+
+
+async def _prepare_topic(config: Config) -> None:
+    name = config.topics.signals
+    spec = next(spec for spec in topic_specs(config) if spec.name == name)
+    admin = await TopicAdmin.connect(config)
+    try:
+        if name in await admin.describe([name]):
+            return
+        if not config.topics.create:
+            raise FatalError(f"the topic {name} is missing and topics.create is off: nobody hears signals")
+        await admin.create([spec], replication_factor=config.topics.replication_factor)
+    finally:
+        await admin.close()
 
 
 def signal_record(record: ConsumerRecord) -> SignalRecord:

@@ -99,6 +99,7 @@ class Asking:
         self._asked: _Asked | None = None
         self._intended: tuple[Checkpoint, float] | None = None
         self._poll_at = 0.0
+        self._time_at = float("-inf")
         self._unknown_polls = 0
 
     def poll_at_once(self) -> None:
@@ -110,9 +111,16 @@ class Asking:
         if self._asked is not None and self._asked.intent == before and after.state == before.state:
             self._asked = msgspec.structs.replace(self._asked, intent=after)
 
-    async def ask_time(self, export_id: ExportId | None) -> None:
-        """Hear from Mews, whose every answer tells the time. Raises ``RetriableError`` where it doesn't."""
+    async def ask_time(self, session: Session, export_id: ExportId | None) -> None:
+        """Hear from Mews, whose every answer tells the time. Raises ``RetriableError`` where it doesn't.
+
+        Again only after a poll's interval: what was told goes on from there, if not for ever as fast as Mews' clock.
+        """
+        await self._progress.rest(session, self._time_at - self._clock.monotonic())
+        if self._clock.stopping.is_set() or session.lost.is_set() or self._clock.monotonic() < self._time_at:
+            return
         await self._polls.fetch(export_id or _NOBODYS)
+        self._time_at = self._clock.monotonic() + self._settings.poll_interval.total_seconds()
         if self._exports.server_now is None:
             raise RetriableError(
                 'Mews\' answers have no Date, by which windows are cut; exports.update_interval = "off" goes without'

@@ -165,7 +165,7 @@ class Stream:
                 await self._sleep(session, checkpoint, step)
                 return checkpoint
             case AskTime():
-                await self._asking.ask_time(step.export_id)
+                await self._asking.ask_time(session, step.export_id)
                 return checkpoint
             case Begin():
                 return await self._asking.intend(session, checkpoint, step.due)

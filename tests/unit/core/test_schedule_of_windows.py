@@ -152,7 +152,8 @@ def test_windows_are_cut_by_mews_clock_and_are_due_by_ones_own() -> None:
 
 
 def test_a_clock_of_mews_behind_the_chain_makes_no_window() -> None:
-    assert isinstance(step(in_step(covered_to=NOW + DAY)), Sleep)
+    assert step(in_step(covered_to=NOW + DAY)) == AskTime(E0)
+    assert step(in_step(covered_to=NOW + DAY, snapshot=completed(NOW - 8 * DAY))) == SNAPSHOT_DUE
 
 
 def test_a_request_that_lies_far_in_the_future_was_made_by_a_wrong_clock_and_holds_nothing_back() -> None:

@@ -207,6 +207,7 @@ class History:
                 return HOUR
             case AskTime():
                 self.hear()
+                return MINUTE
             case Begin():
                 self.move(step.due)
                 self.intended = True

@@ -293,6 +293,8 @@ class TestSignals:
         bench = Bench((LINES,), once=False, update_interval=None)
         async with bench.living():
             await until_told(bench, "export_completed")
+            # Until there is something that a window could bring.
+            await asyncio.sleep(900)
             bench.mews.answers = [ExportStatus.FAILED]
             await bench.signal(signal)
             await until_told(bench, "export_completed", 2)

@@ -1,0 +1,109 @@
+"""``streamer signal``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from streamer.commands.start import config_option, log_level_option, run_to_end, start
+from streamer.config import Config
+from streamer.config_values import suggestion
+from streamer.core.signals import (
+    EVERYBODY,
+    NAMES,
+    AdoptExport,
+    Retire,
+    Signal,
+    SignalError,
+    SnapshotNow,
+    encode_signal,
+    parse_signal,
+)
+from streamer.errors import ConfigError, FatalError
+
+
+@click.command()
+@click.argument("name", type=click.Choice(NAMES, case_sensitive=False))
+@click.argument("key")
+@click.option("--everything", is_flag=True, help="snapshot_now: publish every line, also what the topic says already.")
+@click.option("--export-id", metavar="ID", help="adopt_export: the id, from the log's export_accepted.")
+@click.option("--repeat", metavar="KEY", help="retire: the key once more, since all its entities get tombstones.")
+@config_option
+@log_level_option
+def signal(
+    config: Path | None,
+    log_level: str | None,
+    name: str,
+    key: str,
+    everything: bool,
+    export_id: str | None,
+    repeat: str | None,
+) -> None:
+    """Tells running streams to do something; KEY is that of a stream, or * for all.
+
+    Each stream answers in the topic of events, with signal_applied or signal_rejected.
+
+    \b
+      snapshot_now          a snapshot as soon as no other export is under way
+      window_now            a window as soon as no other export is under way
+      pause, resume         stop where it is, also within an export; go on there
+      retry                 a stopped stream tries again at once
+      abandon_export        give the export under way up and ask for a new one
+      adopt_export          take this export for the answer to a request that is blocked
+      let_tombstones_through   write those of the next snapshot however many they are
+      retire                tombstones for all entities of a stream that is not configured any more; not carried
+                            out by this version yet
+
+    \b
+    Examples:
+      streamer signal pause alpine-hotels/Reservation
+      streamer signal snapshot_now '*' --everything
+      streamer signal retry alpine-hotels/Bill
+    """
+    settings = start(config, log_level, default_level="error")
+    asked = _signal(name, everything=everything, export_id=export_id, repeat=repeat)
+    _check_key(settings, asked, key)
+    run_to_end(lambda: _write(settings, asked, key))
+
+
+async def _write(config: Config, asked: Signal, key: str) -> int:
+    from streamer.kafka.signals import write_signal
+
+    offset = await write_signal(config, key, asked)
+    click.echo(f"written to {config.topics.signals} at offset {offset}; the answer comes in {config.topics.events}")
+    return 0
+
+
+def _signal(name: str, *, everything: bool, export_id: str | None, repeat: str | None) -> Signal:
+    for option, value, of in (
+        ("--everything", everything, "snapshot_now"),
+        ("--export-id", export_id, "adopt_export"),
+        ("--repeat", repeat, "retire"),
+    ):
+        if value and name != of:
+            raise ConfigError("", f"{option} is for {of}")
+    if name == "snapshot_now":
+        return SnapshotNow(changes_only=not everything)
+    try:
+        if name == "adopt_export":
+            return parse_signal(encode_signal(AdoptExport(export_id or "")))
+        if name == "retire":
+            return Retire(repeat or "")
+        return parse_signal(b'{"signal": "%s"}' % name.encode())
+    except SignalError:
+        raise ConfigError("", "--export-id has to name an export, in lower case") from None
+
+
+def _check_key(config: Config, asked: Signal, key: str) -> None:
+    """Whoever hears the signal checks it again; here a mistake is found before anybody does."""
+    known = [str(stream) for stream in config.streams()]
+    if isinstance(asked, Retire):
+        if key in known or key == EVERYBODY:
+            raise ConfigError("", f"{key} is still configured; take it out of the settings of all replicas first")
+        if asked.stream != key:
+            raise ConfigError("", f"this removes all entities of {key} from its topic; if so: --repeat {key}")
+        # Better said here than written for nobody: replicas hear only the signals to streams of their settings.
+        raise FatalError("no replica of this version carries retire out yet; nothing was written")
+    if key != EVERYBODY and key not in known:
+        raise ConfigError("", f'there is no stream "{key}"{suggestion(key, known)}; the settings have {known[0]}, …')
