@@ -190,7 +190,7 @@ class TopicReader:
         error = for_code(code)
         if error is not NoError:
             raise error()
-        aborted = rest[1] if response.API_VERSION >= 11 else rest[-2]
+        aborted = rest[2] if response.API_VERSION >= 11 else rest[-2]
         raw = rest[-1]
         next_offset = _next_offset(raw, offset)
         if next_offset == offset:

@@ -19,7 +19,7 @@ from tests.course import commit_after_tombstones_to
 from tests.daemon import Row
 from tests.proxy import Api, request
 from tests.reckoning import by_id, differences, none_of
-from tests.scene import Scene, staged
+from tests.scene import Scene, is_done, staged
 from tests.verify import Report
 
 TYPE = "Bill"
@@ -44,29 +44,25 @@ def plain_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def snapshot_then_days_go_by(scene: Scene) -> None:
-    """The daemon has completed a snapshot, and is about to ask for the second one, six days later at Mews."""
-    scene.hold("add", before=True, skip=1)
-    daemon = await scene.start()
-    await scene.held()
-    await daemon.until(lambda rows: bool(rows[scene.stream()]["last_snapshot"]), "the first snapshot was completed")
+    """A snapshot is completed; the next daemon will ask for a second one, six days later at Mews, and for no third."""
+    daemon = await scene.start(snapshot_interval='"7d"')
+    await daemon.until(lambda rows: is_done(rows[scene.stream()]), "the first snapshot was completed")
+    await daemon.terminate()
+    # Not while a daemon runs: it goes by the time that Mews told it last.
     scene.simulator.set_clock(now=START + timedelta(days=6))
+    scene.hold("add", before=True, skip=1)
 
 
-async def let_one_more_follow(scene: Scene) -> Report:
-    """Let the daemon complete the second snapshot and be about to ask for a third; then verify all there is."""
-    daemon, stream = scene.daemons[-1], scene.stream()
+async def complete_the_second(scene: Scene) -> Report:
+    """Let the daemon complete the second snapshot, and verify all there is."""
+    stream = scene.stream()
 
     def is_second(rows: dict[str, Row]) -> bool:
         last = rows[stream]["last_snapshot"]
         return bool(last) and last["export_id"] == scene.exports()[1].id
 
-    scene.hold("add", before=True)
-    await daemon.until(is_second, "the second snapshot was completed")
-    scene.simulator.clear_faults()
-    held = scene.simulator.held(timeout=60)
-    # It would go on for ever otherwise.
-    await asyncio.gather(held, return_exceptions=True)
-    await scene.kill(daemon)
+    await scene.daemons[-1].until(is_second, "the second snapshot was completed")
+    await scene.kill(scene.daemons[-1])
     report = await scene.verify()
     published = await asyncio.to_thread(read_committed, scene.bootstrap_servers, [scene.topic(TYPE)])
     truth = by_id(scene.simulator.truth(TYPE, token=0))
@@ -83,11 +79,11 @@ async def test_killed_while_it_reads_back_it_reads_back_again(
     async with staged(local_kafka, prefix, tmp_path, entity_types=(TYPE,), simulated=MOVING, **SETTINGS) as scene:
         await snapshot_then_days_go_by(scene)
         fetch = scene.proxy.hold_answer(request(Api.FETCH, naming=scene.topic(TYPE)))
-        scene.simulator.release()
+        daemon = await scene.start()
         await fetch.held()
-        await scene.kill(scene.daemons[-1])
+        await scene.kill(daemon)
         await scene.start()
-        await let_one_more_follow(scene)
+        await complete_the_second(scene)
 
 
 async def test_killed_in_mid_file_it_still_knows_what_it_has_seen(
@@ -98,15 +94,15 @@ async def test_killed_in_mid_file_it_still_knows_what_it_has_seen(
         for file, byte in ((1, 100_000), (2, 0)):
             # In the middle of the second file, then between that and the third.
             scene.hold("file", file=file, at_byte=byte)
-            scene.simulator.release()
+            daemon = await scene.start()
             await scene.held()
-            await scene.daemons[-1].until(
+            await daemon.until(
                 lambda rows: (rows[scene.stream()]["export"] or {}).get("file", -1) >= file,  # noqa: B023
                 f"file {file} was next",
             )
-            await scene.kill(scene.daemons[-1])
-            await scene.start()
-        await let_one_more_follow(scene)
+            await scene.kill(daemon)
+        await scene.start()
+        await complete_the_second(scene)
 
 
 @pytest.mark.parametrize("committed", [False, True], ids=["before the commit", "after the commit"])
@@ -118,9 +114,9 @@ async def test_killed_amid_tombstones_it_writes_the_rest(
         await snapshot_then_days_go_by(scene)
         wanted = commit_after_tombstones_to(scene.topic(TYPE))
         trap = scene.proxy.hold_answer(wanted) if committed else scene.proxy.hold(wanted)
-        scene.simulator.release()
-        await trap.held()
-        await scene.kill(scene.daemons[-1])
         daemon = await scene.start()
-        await let_one_more_follow(scene)
+        await trap.held()
+        await scene.kill(daemon)
+        daemon = await scene.start()
+        await complete_the_second(scene)
         assert daemon.events("topic_read_back")
