@@ -250,19 +250,3 @@ async def test_the_group_coordinator_is_killed(cluster: LocalKafkaCluster, prefi
         without(cluster, await _group_coordinator(cluster, prefix)),
     ):
         await _goes_on(on)
-
-
-async def test_the_cluster_is_restarted_broker_by_broker(cluster: LocalKafkaCluster, prefix: str) -> None:
-    # A restart to each file, and something is committed in between.
-    holds = [FaultRule(on="file", action=faults.Hold(at_byte=MIDDLE // 2), file_index=file) for file in range(3)]
-    async with stage(Kafka(cluster.bootstrap_servers), prefix, rules=holds) as on:
-        for file, node in enumerate(cluster.nodes):
-            await on.simulator.held(timeout=PATIENCE)
-            await on.replica.until(lambda file=file: _files_done(on) == file, "the file before", within=PATIENCE)  # type: ignore[misc]
-            await asyncio.to_thread(node.restart)
-            on.simulator.release()
-            await asyncio.to_thread(cluster.wait_until_whole, timeout=PATIENCE)
-        await on.replica.completed(within=PATIENCE)
-        seen = await on.see()
-    assert seen.told() == WHOLE
-    assert len(seen.entities()) == LINES
