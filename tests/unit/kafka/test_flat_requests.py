@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.types import Schema
 
@@ -36,9 +37,38 @@ def test_every_version_of_the_request_has_the_bytes_that_aiokafka_would_send(tra
 
         assert isinstance(flat, FlatSchema)
         assert not isinstance(own, FlatSchema)
-        assert flat.encode(item) == own.encode(item)
+        assert bytes(flat.encode(item)) == own.encode(item)
 
     assert len(versions) >= 8
+
+
+async def test_a_connection_writes_what_it_would_without_the_seam(monkeypatch: pytest.MonkeyPatch) -> None:
+    encode_produce_requests_flat()
+    written: list[bytes] = []
+
+    class Writer:
+        def write(self, data: bytes) -> None:
+            assert type(data) is bytes
+            written.append(data)
+
+        async def drain(self) -> None: ...
+
+    async def sent(request: Any) -> bytes:
+        connection = AIOKafkaConnection("localhost", 9092)
+        connection._writer = Writer()
+        connection._versions = {0: (0, 8)}
+        await connection.send(request, expect_response=False)
+        connection._writer = None
+        return written.pop()
+
+    def request() -> Any:
+        return ProduceRequest(transactional_id="t", required_acks=0, timeout=9, topics=TOPICS)
+
+    flat = await sent(request())
+    for version in ProduceRequest._CLASSES:
+        names, fields = version.SCHEMA.names, version.SCHEMA.fields
+        monkeypatch.setattr(version, "SCHEMA", Schema(*zip(names, fields, strict=True)))
+    assert await sent(request()) == flat
 
 
 def test_a_request_with_a_field_too_few_is_refused() -> None:
