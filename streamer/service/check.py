@@ -12,6 +12,7 @@ import msgspec
 from streamer.config import CHECKPOINT_SHARDS, Config, ConnectionConfig
 from streamer.errors import AccessRefusedError, FatalError, RetriableError, RightsMissingError
 from streamer.kafka.cluster import broker_release, replicas_at_work
+from streamer.kafka.kernel_blocks import HAS_KERNEL
 from streamer.kafka.rights import missing_rights, prove_idempotence
 from streamer.kafka.topics import Topic, TopicAdmin, differences
 from streamer.model import ExportId
@@ -43,6 +44,7 @@ async def findings(config: Config) -> AsyncIterator[Finding]:
     """All of them, as they are found: settings, Kafka, the topics, delivery, the group, Mews, the clock."""
     streams = config.streams()
     yield Finding(Verdict.OK, "settings", f"{len(config.connections)} connection(s), {len(streams)} streams")
+    yield gathering(config, has_kernel=HAS_KERNEL)
     async for finding in _kafka(config):
         yield finding
     clock = Clock()
@@ -56,6 +58,20 @@ async def findings(config: Config) -> AsyncIterator[Finding]:
                         continue
                     told_of_the_clock = True
                 yield finding
+
+
+def gathering(config: Config, *, has_kernel: bool) -> Finding:
+    """How lines become records: in machine code or in Python, which differ in CPU time alone."""
+    what = "kernel"
+    if config.exports.kernel == "off":
+        return Finding(Verdict.OK, what, "off; lines are gathered in Python")
+    if not has_kernel:
+        return Finding(Verdict.OK, what, "not installed; lines are gathered in Python, for more CPU time")
+    if config.exports.validate != "off" or config.entity:
+        return Finding(
+            Verdict.OK, what, "installed; lines to be validated or changed are gathered in Python all the same"
+        )
+    return Finding(Verdict.OK, what, "in use")
 
 
 async def _kafka(config: Config) -> AsyncIterator[Finding]:
