@@ -12,13 +12,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 
 import aiohttp
 import msgspec
 import yarl
 from aiokafka import AIOKafkaProducer
 
+from benchmarks.loops import loop_factory
 from benchmarks.naive_task import Task
 
 
@@ -70,18 +71,9 @@ async def _lines(session: aiohttp.ClientSession, link: str) -> AsyncGenerator[by
             yield line
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop's where it is installed, as for the daemon."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
-
-
 def main() -> None:
     task = msgspec.json.decode(sys.stdin.buffer.readline(), type=Task)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(publish(task))
     print("done", flush=True)
     sys.stdin.buffer.read()

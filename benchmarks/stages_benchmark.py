@@ -23,6 +23,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.protocol.produce import ProduceRequest
 from xxhash import xxh3_64_intdigest
 
+from benchmarks.loops import loop_factory
 from streamer.core.blocks import Block, Cut
 from streamer.core.lines import LineCutter
 from streamer.core.partitioner import partition_of
@@ -161,7 +162,8 @@ def _over_loopback(child: Callable[[socket.socket], None], talk: Callable[[int],
             connection, _ = server.accept()
             child(connection)
             os._exit(0)
-        asyncio.run(talk(server.getsockname()[1]))
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.run(talk(server.getsockname()[1]))
         os.waitpid(process, 0)
 
 
