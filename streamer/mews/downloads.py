@@ -206,13 +206,19 @@ class _Received:
     def __init__(self, file: ExportFile, response: aiohttp.ClientResponse) -> None:
         self._file = file
         self._stream = response.content
+        self._is_chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
         self._broken: DownloadBrokenError | None = None
 
     async def read(self) -> bytes:
         if self._broken is not None:
             raise self._broken
         try:
-            return await self._stream.readany()
+            if self._is_chunked:
+                return await self._stream.readany()
+            # As it came from the socket: `readany` joins all that lies ready, which is one more copy of the file. The
+            # pieces of a chunked body, though, are as small as its server likes.
+            piece, _ = await self._stream.readchunk()
+            return piece
         except (aiohttp.ClientError, OSError, aiohttp.http_exceptions.HttpProcessingError) as error:
             self._broken = DownloadBrokenError(f"{self._file.name}: {describe(error)}")
         # A broken stream refuses to hand out what it received before it broke. To a reader that was busy
