@@ -25,6 +25,7 @@ from streamer.sandbox.local_kafka import LocalKafka
 DAEMONS = (
     Daemon("streamer"),
     Daemon("streamer-python", kernel="off"),
+    Daemon("streamer-reconciling", reconcile=True),
     Daemon("streamer-once-or-more", delivery="at_least_once"),
     Daemon("streamer-python-once-or-more", delivery="at_least_once", kernel="off"),
 )

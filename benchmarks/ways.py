@@ -51,6 +51,8 @@ class Daemon(msgspec.Struct, frozen=True):
     name: str = DAEMON
     delivery: str = "exactly_once"
     kernel: str = "auto"
+    reconcile: bool = False
+    """Whether lines are compared with what the topic holds, which is empty here; that is gathered in Python."""
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -236,6 +238,7 @@ headers = "{"cloudevents" if setting.headers else "none"}"
 [exports]
 poll_interval = "1s"
 kernel = "{daemon.kernel}"
+reconcile = {str(daemon.reconcile).lower()}
 [http]
 host = "127.0.0.1"
 port = 0
