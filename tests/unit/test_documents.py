@@ -6,6 +6,8 @@ import re
 import runpy
 from pathlib import Path
 
+from streamer import __version__
+
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 
@@ -33,3 +35,19 @@ def test_links_between_the_documents_lead_somewhere() -> None:
         if "://" not in target and not (page.parent / target).exists()
     ]
     assert broken == []
+
+
+def test_the_image_is_made_of_the_pins_that_everything_is_tested_with() -> None:
+    def pins(path: str) -> set[str]:
+        # Without the markers, which differ by what else needs the package.
+        return set(re.findall(r"^([A-Za-z0-9._-]+==[^\s;\\]+)", (ROOT / path).read_text(), re.MULTILINE))
+
+    tested = pins("constraints.txt")
+    for path in ("deploy/requirements.txt", "deploy/requirements-build.txt"):
+        assert pins(path)
+        assert pins(path) <= tested, f"{path}: scripts/lock writes it anew"
+
+
+def test_the_chart_is_of_the_version_of_the_program() -> None:
+    chart = (ROOT / "deploy/helm/streamer/Chart.yaml").read_text(encoding="utf-8")
+    assert f'appVersion: "{__version__}"' in chart
