@@ -64,7 +64,7 @@ def settings(kafka: Kafka, prefix: str, *entity_types: EntityType, **more: Any) 
 async def test_missing_topics_are_made_with_the_configs_that_suit_each(kafka: Kafka, prefix: str) -> None:
     await prepare_topics(settings(kafka, prefix, EntityType.ORDER_ITEM, EntityType.BILL))
     assert partitions_of(kafka.bootstrap_servers, prefix) == {
-        "order-item": 2, "bill": 2, "exports": 2, "dead-letters": 2, "checkpoints": 16,
+        "order-item": 2, "bill": 2, "exports": 2, "dead-letters": 2, "checkpoints": 16, "signals": 1,
     }  # fmt: skip
     # What a line of 1 MB needs with its headers.
     largest = {"max.message.bytes": str(1_000_000 + 64 * 1024)}
