@@ -311,6 +311,8 @@ class Withholding(msgspec.Struct, frozen=True):
     """The last snapshot had withheld its tombstones for this very change already."""
     shared_keys: bool = False
     at_least_once: bool = False
+    adopted: bool = False
+    """A person has told the export's id: nobody knows how old what it holds is."""
     let_through: bool = False
     """A person has looked and said so."""
 
@@ -324,6 +326,8 @@ class Withholding(msgspec.Struct, frozen=True):
             return "at_least_once"
         if self.shared_keys:
             return "shared_keys"
+        if self.adopted:
+            return "adopted"
         if self.unreadable:
             return "unreadable_lines"
         if scope_counts:

@@ -210,6 +210,7 @@ class Reconciler:
             scope_seen=last is not None and last.withheld_why == "scope_changed",
             shared_keys=self._settings.shared_keys and (self._settings.shared_topic or comparison.foreign > 0),
             at_least_once=self._settings.at_least_once,
+            adopted=request.adopted,
             let_through=checkpoint.let_tombstones_through,
         ).why()
         if why:

@@ -236,6 +236,8 @@ def test_moments_are_read_as_mews_writes_them_and_nothing_else_is(text: object, 
         (Withholding(1, 1, 9, 0.05, scope_changed=True, scope_seen=True, let_through=True), ""),
         # shared keys
         (Withholding(1, 1, 1000, 0.05, shared_keys=True, let_through=True), "shared_keys"),
+        # an export that a person has named
+        (Withholding(1, 1, 1000, 0.05, adopted=True, let_through=True), "adopted"),
         # at least once
         (Withholding(1, 1, 1000, 0.05, at_least_once=True, let_through=True), "at_least_once"),
         # nothing is gone
