@@ -24,6 +24,7 @@ from streamer.sandbox.simulator_settings import SimulatorSettings
 from tests.committed import read_committed
 from tests.daemon import ASK_AGAIN_SECONDS, PATIENCE, Daemon, Row
 from tests.facts import Published, slug
+from tests.group import shard_of
 from tests.proxy import Api, Proxy, Request, Wanted
 from tests.reckoning import backwards, by_id, differences, none_of, untimely
 
@@ -154,8 +155,9 @@ class Course:
 
     async def restart(self, *, scope: Sequence[int] = (), **exports: str) -> Daemon:
         """End the daemon by SIGTERM, and start another."""
-        # Before it has said anything, Python itself would end by the signal.
-        await self.daemon.logged("listening")
+        # Not in the middle of its start.
+        shards = {shard_of(key) for _, _, key in self.streams}
+        await self.daemon.logged("shard_taken_over", times=len(shards))
         ended = await self.daemon.terminate()
         assert ended.code == 0, self.daemon.tail()
         return await self.start(scope=scope, **exports)

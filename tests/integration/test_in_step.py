@@ -15,6 +15,9 @@ from tests.course import Connection, Pace, course
 
 SEED = int(os.environ.get("STREAMER_TEST_SEED", "1"))
 
+SHARE = {"max_tombstone_share": "0.3"}
+"""Small topics and long days: between two snapshots more is gone than in years of a real hotel."""
+
 
 async def test_windows_alone_miss_no_version_however_late_it_shows(
     local_kafka: LocalKafka, prefix: str, tmp_path: Path
@@ -52,3 +55,30 @@ async def test_windows_alone_miss_no_version_however_late_it_shows(
         on.verify(published)
         snapshots = [e for e in on.simulator.api.exports.values() if e.entity_type == "Payment" and e.filters is None]
         assert len(snapshots) == 1
+
+
+async def test_a_stale_snapshot_takes_nothing_back_and_buries_nobody(
+    local_kafka: LocalKafka, prefix: str, tmp_path: Path
+) -> None:
+    """Snapshots hold the state of up to 50 minutes before their request, when windows have told of newer ones."""
+    world = {
+        "entities": 100,
+        "cycle_seconds": 3600,
+        "births_a_day": 10.0,
+        "mortal_share": 0.0,
+        "late_share": 0.0,
+        "stale_seconds": 3000,
+    }
+    intervals = {"update_interval": '"200ms"', "snapshot_interval": '"700ms"', **SHARE}
+    bills = Connection("all", ("Bill",), (0, 1, 2))
+    async with course(
+        local_kafka, prefix, tmp_path, connections=(bills,), simulated=world, seed=SEED, exports=intervals
+    ) as on:
+        await on.start()
+        await on.snapshots_of("Bill", 1)
+        on.set_out(Pace(0.4, (timedelta(minutes=12),)))
+        await on.snapshots_of("Bill", 6)
+        await on.catch_up(snapshots=True)
+        published = await on.published()
+        on.verify(published)
+        assert not [record for record in published.records[on.topic("Bill")] if record.value is None]
