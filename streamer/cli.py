@@ -30,6 +30,7 @@ COMMANDS = {
         "plan": ("streamer.commands.plan", "What run would ask Mews for now, without asking."),
         "status": ("streamer.commands.status", "All streams: phase, progress, lag, last export, last error."),
         "verify": ("streamer.commands.verify", "Proves from the topics that every line is there exactly once."),
+        "dead-letters": ("streamer.commands.dead_letters", "Lines that could not become a record, and why."),
     },
     "Act": {
         "signal": ("streamer.commands.signal", "Pause, resume, retry and the like: tells running streams what to do."),

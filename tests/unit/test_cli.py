@@ -38,6 +38,9 @@ entity_types = ["Reservation", "Bill"]
 """
 TOKENS = {"CLIENT_TOKEN": "client-canary", "ACCESS_TOKEN": "access-canary", "OTHER_TOKEN": "other-canary"}
 
+PLAIN = ["run", "once", *(name for name in COMMANDS["Look"] if name != "dead-letters")]
+"""Commands that need no argument; ``dead-letters`` is a group of two."""
+
 Service = Callable[..., Coroutine[Any, Any, int]]
 Invoke = Callable[..., Result]
 
@@ -83,7 +86,7 @@ def sentence(result: Result) -> str:
 # --- mistakes -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["run", "once", *COMMANDS["Look"]])
+@pytest.mark.parametrize("command", PLAIN)
 def test_no_settings_file_is_one_sentence_and_2(invoke: Invoke, directory: Path, command: str) -> None:
     (directory / "config.toml").unlink()
     result = invoke(command)
@@ -260,7 +263,7 @@ def test_help_names_all_commands_without_loading_them(invoke: Invoke, monkeypatc
         assert f"\n  {name} " in result.output
 
 
-@pytest.mark.parametrize("command", ["run", "once", *COMMANDS["Look"]])
+@pytest.mark.parametrize("command", PLAIN)
 def test_every_command_has_help_with_an_example(invoke: Invoke, command: str) -> None:
     result = invoke(command, "--help")
     assert result.exit_code == 0
@@ -316,3 +319,8 @@ def test_schemas_are_written_one_file_each(invoke: Invoke, directory: Path) -> N
     assert invoke("contract", "schemas", "--out", "made").exit_code == 0
     assert (directory / "made" / "order-item.schema.json").exists()
     assert len(list((directory / "made").iterdir())) == 19
+
+
+def test_dead_letters_have_help_with_examples(invoke: Invoke) -> None:
+    assert "    streamer dead-letters show " in invoke("dead-letters", "--help").output
+    assert "--config FILE" in invoke("dead-letters", "list", "--help").output

@@ -1,0 +1,123 @@
+"""``streamer dead-letters``: lines that could not become a record, and why."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from streamer.commands.start import (
+    chosen_streams,
+    config_option,
+    json_option,
+    log_level_option,
+    over_kafka,
+    run_to_end,
+    start,
+    stream_options,
+)
+from streamer.commands.tables import console, moment, print_json, table
+from streamer.config import Config
+from streamer.errors import FatalError
+from streamer.model import StreamKey
+
+if TYPE_CHECKING:
+    from streamer.core.letters import Letter
+
+
+@click.group()
+def dead_letters() -> None:
+    """Lines that could not become a record, with reason and position. They are kept for 30 days.
+
+    \b
+    Examples:
+      streamer dead-letters list -t Reservation
+      streamer dead-letters show 0f9c2a74-6d1e-4b53-9c1a-b35500a1d2e3/0/48213
+    """
+
+
+@dead_letters.command("list")
+@stream_options
+@json_option
+@config_option
+@log_level_option
+def list_(
+    config: Path | None, log_level: str | None, connection: str | None, types: tuple[str, ...], as_json: bool
+) -> None:
+    """All that are kept, the oldest first, without their bytes."""
+    settings = start(config, log_level, default_level="error")
+    streams = chosen_streams(settings, connection, types)
+    run_to_end(lambda: _list(settings, streams, as_json=as_json))
+
+
+@dead_letters.command()
+@click.argument("ce_id", metavar="ID")
+@click.option("--raw", is_flag=True, help="The bytes that are kept of the line, and nothing else.")
+@config_option
+@log_level_option
+def show(config: Path | None, log_level: str | None, ce_id: str, raw: bool) -> None:
+    """One of them, by its ce_id: what is known of it, whether it would be refused again, and its bytes.
+
+    The bytes may be personal data.
+    """
+    settings = start(config, log_level, default_level="error")
+    run_to_end(lambda: _show(settings, ce_id, raw=raw))
+
+
+async def _list(config: Config, streams: tuple[StreamKey, ...], *, as_json: bool) -> int:
+    from streamer.service.dead_letters import read_letters
+
+    async with over_kafka(config), aclosing(read_letters(config, streams)) as found:
+        letters = sorted([letter async for letter, _ in found], key=lambda letter: (letter.at, letter.ce_id))
+    if as_json:
+        print_json(letters)
+        return 0
+    shown = table("at", "stream", "reason", "file", "line", "bytes", "id", right=("file", "line", "bytes"))
+    for letter in letters:
+        shown.add_row(
+            moment(letter.at),
+            letter.stream,
+            letter.reason,
+            str(letter.file),
+            str(letter.line),
+            f"{letter.length:,}",
+            letter.ce_id,
+        )
+    console().print(shown)
+    return 0
+
+
+async def _show(config: Config, ce_id: str, *, raw: bool) -> int:
+    from streamer.core.letters import still_refused
+    from streamer.service.dead_letters import read_letters
+
+    async with over_kafka(config), aclosing(read_letters(config, config.streams())) as found:
+        kept = [(letter, value) async for letter, value in found if letter.ce_id == ce_id]
+    if not kept:
+        raise FatalError(f"there is no dead letter {ce_id}; `streamer dead-letters list` has those that are kept")
+    letter, value = kept[-1]
+    if raw:
+        click.echo(value, nl=False)
+        return 0
+    _print(letter, value, still_refused(letter, value, max_line_bytes=config.exports.max_line_bytes))
+    return 0
+
+
+def _print(letter: Letter, value: bytes, refused: str) -> None:
+    rows = {
+        "id": letter.ce_id,
+        "stream": letter.stream,
+        "at": moment(letter.at),
+        "reason": f"{letter.reason}: {letter.message}",
+        "place": f"file {letter.file}, line {letter.line}, byte {letter.offset}",
+        "length": f"{letter.length:,} bytes, {letter.kept:,} kept",
+        "now": f"refused again: {refused}" if refused else "would become a record, with the settings as they are",
+    }
+    if letter.digest:
+        rows["digest"] = letter.digest
+    for name, text in rows.items():
+        click.echo(f"{name:8}{text}")
+    if value:
+        click.echo(value.decode(errors="backslashreplace"))
