@@ -23,6 +23,7 @@ from streamer.contract.headers import (
     header_schema,
 )
 from streamer.contract.schemas import definitions_of
+from streamer.contract.veiled import veiled_example, veiled_schema
 from streamer.core.signals import Signal
 from streamer.model import EntityType
 from streamer.topic_specs import TopicSpec, topic_specs
@@ -30,6 +31,7 @@ from streamer.topic_specs import TopicSpec, topic_specs
 SIGNALS: tuple[type[msgspec.Struct], ...] = get_args(Signal)
 VERSION = "3.0.0"
 KAFKA_BINDING = "0.5.0"
+_SCHEMA = "#/components/schemas/{name}"
 _LISTED = {"cleanup.policy"}  # a list in the Kafka binding
 _NUMBERS = {"retention.ms", "retention.bytes", "delete.retention.ms", "max.message.bytes"}
 
@@ -42,7 +44,6 @@ def document(config: Config, *, version: str) -> dict[str, Any]:
     for key in config.streams():
         types = by_topic.setdefault(topics.entity_topic(key), [])
         types += [key.entity_type] if key.entity_type not in types else []
-    with_headers = topics.headers == "cloudevents"
     channels = {
         name: _channel(
             specs[name],
@@ -60,12 +61,15 @@ def document(config: Config, *, version: str) -> dict[str, Any]:
     channels[topics.signals] = _channel(specs[topics.signals], "What people ask of running streams.", ["Signal"])
     used = list(dict.fromkeys(entity_type for types in by_topic.values() for entity_type in types))
     messages = {
-        **{name: message for entity_type in used for name, message in _entity_messages(entity_type, with_headers)},
+        **{name: message for entity_type in used for name, message in _entity_messages(config, entity_type)},
         **{event.__name__: _event_message(event) for event in events.EVENTS},
         "DeadLetter": _dead_letter_message(),
         "Signal": _signal_message(),
     }
-    structs = [*(ENTITIES[entity_type] for entity_type in used), *events.EVENTS, *SIGNALS]
+    schemas = definitions_of([*(ENTITIES[entity_type] for entity_type in used), *events.EVENTS, *SIGNALS], _SCHEMA)
+    for entity_type, privacy in config.entity.items():
+        if entity_type in used:
+            schemas[entity_type.value] = veiled_schema(schemas[entity_type.value], privacy)
     return {
         "asyncapi": VERSION,
         "info": {
@@ -83,7 +87,7 @@ def document(config: Config, *, version: str) -> dict[str, Any]:
         "components": {
             "messages": messages,
             "messageTraits": {"CloudEvent": {"headers": header_schema(CLOUDEVENT)}},
-            "schemas": definitions_of(structs, "#/components/schemas/{name}"),
+            "schemas": schemas,
         },
     }
 
@@ -115,16 +119,20 @@ def _topic_configuration(configs: Mapping[str, str]) -> dict[str, Any]:
     return values
 
 
-def _entity_messages(entity_type: EntityType, with_headers: bool) -> Iterable[tuple[str, dict[str, Any]]]:
+def _entity_messages(config: Config, entity_type: EntityType) -> Iterable[tuple[str, dict[str, Any]]]:
     name = entity_type.value
     key = {"type": "string", "description": f"The Id of the {name}."}
+    example, summary = example_of(entity_type), "The line as Mews sent it."
+    if privacy := config.entity.get(entity_type):
+        example = veiled_example(example, privacy)
+        summary = "The line that Mews sent, without some fields or with hashes in their place."
     present = {
         "name": name,
         "title": name,
-        "summary": "The line as Mews sent it.",
+        "summary": summary,
         "payload": {"$ref": f"#/components/schemas/{name}"},
         "bindings": _kafka_key(key),
-        "examples": [{"name": "made-up", "payload": example_of(entity_type)}],
+        "examples": [{"name": "made-up", "payload": example}],
     }
     gone = {
         "name": f"{name}Gone",
@@ -133,7 +141,7 @@ def _entity_messages(entity_type: EntityType, with_headers: bool) -> Iterable[tu
         "payload": {"type": "null"},
         "bindings": _kafka_key(key),
     }
-    if with_headers:
+    if config.topics.headers == "cloudevents":
         present |= _headers(ENTITY, ce_type=f"com.mews.{name}")
         gone |= _headers(TOMBSTONE, ce_type=f"com.mews.{name}")
     yield name, present

@@ -30,12 +30,16 @@ class LineRules:
         self.shape = shape
         self.unfit_is_dead = unfit_is_dead
         self.veil = veil
+        self._latest: LinePreparation | None = None
 
     def for_export(self, stream: StreamKey, export_id: ExportId, metrics: StreamMetrics) -> LinePreparation | None:
         """The preparation of one export's lines; None where they are published as they come."""
         if self.shape is None and self.veil is None:
             return None
-        return LinePreparation(self, stream, export_id, metrics)
+        if self._latest is None or self._latest.export_id != export_id:
+            self._latest = LinePreparation(self, stream, export_id, metrics)
+        # The same one again after an interruption, so that nothing is logged twice.
+        return self._latest
 
 
 class LinePreparation:
@@ -44,7 +48,7 @@ class LinePreparation:
     def __init__(self, rules: LineRules, stream: StreamKey, export_id: ExportId, metrics: StreamMetrics) -> None:
         self._rules = rules
         self._stream = stream
-        self._export_id = export_id
+        self.export_id = export_id
         self._metrics = metrics
         self._logged: set[str] = set()
 
@@ -69,7 +73,7 @@ class LinePreparation:
                 log.warning(
                     "unexpected_shape",
                     stream=str(self._stream),
-                    export_id=self._export_id,
+                    export_id=self.export_id,
                     field=drift.field,
                     path=drift.path,
                     problem=drift.problem,

@@ -12,9 +12,11 @@ from typing import Any
 import msgspec
 from jsonschema import Draft202012Validator
 
-from streamer.config import Config, ConnectionConfig, TopicsConfig
+from streamer.config import Config, ConnectionConfig, EntityConfig, TopicsConfig
 from streamer.contract.asyncapi import document
+from streamer.contract.entities import example_of
 from streamer.core.records import Header, Origin, Reason, tombstone_headers
+from streamer.core.veil import Veil
 from streamer.model import ConnectionName, EntityType, ExportId, Secret, StreamKey
 from streamer.topic_specs import topic_specs
 
@@ -102,6 +104,21 @@ def test_without_headers_none_are_told_but_those_of_dead_letters_and_events() ->
     assert "headers" not in messages["OrderItem"]
     assert "headers" in messages["DeadLetter"]
     assert "headers" in messages["ExportCompleted"]
+
+
+def test_veiled_fields_are_told_as_they_are_published() -> None:
+    privacy = EntityConfig(drop_fields=("LastName", "Notes"), hash_fields=("Email",), hash_key=Secret("key"))
+    made = document(msgspec.structs.replace(config(), entity={EntityType.CUSTOMER: privacy}), version="1")
+    schema = made["components"]["schemas"]["Customer"]
+    (example,) = made["components"]["messages"]["Customer"]["examples"]
+    assert not {"LastName", "Notes"} & (schema["properties"].keys() | set(schema["required"]) | example.keys())
+    published = Veil(dropped=privacy.drop_fields, hashed=privacy.hash_fields, key=b"key")(
+        msgspec.json.encode(example_of(EntityType.CUSTOMER))
+    )
+    validator = Draft202012Validator({**schema, "components": made["components"]})
+    validator.validate(msgspec.json.decode(published))
+    validator.validate(example["payload"])
+    assert msgspec.json.decode(published).keys() == example["payload"].keys()
 
 
 def test_the_document_has_no_secret() -> None:

@@ -100,6 +100,16 @@ def test_drift_is_counted_for_each_line_and_logged_once() -> None:
     ]
 
 
+def test_an_export_that_is_taken_up_again_logs_nothing_twice() -> None:
+    rules, metrics = line_rules(config("warn"), EntityType.CUSTOMER), Metrics().stream(STREAM)
+    with capture_logs() as logs:
+        for export_id in ("e1", "e1", "e2"):
+            preparation = rules.for_export(STREAM, ExportId(export_id), metrics)
+            assert preparation is not None
+            preparation.prepare(customer(LastName=7))
+    assert [entry["export_id"] for entry in logs] == ["e1", "e2"]
+
+
 def test_lines_of_another_shape_become_dead_letters_where_that_is_asked_for() -> None:
     good, bad = customer(), customer(IsActive="yes")
     values, dead = gather(config("dead_letter"), bad, good)
