@@ -14,6 +14,7 @@ from streamer.config import Config
 from streamer.metrics import Metrics
 from streamer.service.clock import Clock
 from streamer.service.replica import Replica
+from streamer.tracing import configure_tracing
 
 log = structlog.get_logger()
 
@@ -27,12 +28,15 @@ async def run_daemon(config: Config) -> int:
     streams = config.streams()
     log.info("starting", version=__version__, streams=len(streams))
     replica = Replica(config, clock=clock, metrics=Metrics(), chosen=streams)
+    end_tracing = configure_tracing()
     async with stopped_by_signals(clock):
         try:
             await replica.run()
         except asyncio.CancelledError:
             log.warning("stopped_at_once")
             return 1
+        finally:
+            end_tracing()
     return 0
 
 

@@ -17,6 +17,7 @@ from typing import Protocol
 
 import msgspec
 
+from streamer import tracing
 from streamer.core.checkpoint import Checkpoint, Counts, encode_checkpoint
 from streamer.core.events import Event
 from streamer.core.lifecycle import Outcome
@@ -133,14 +134,17 @@ class Session:
                 self._metrics.stream(stream).aborted()
                 raise
             self.commits += 1
+            seconds = self._monotonic() - started
             self._metrics.stream(stream).committed(
                 records=counts.records,
                 lines=counts.lines,
                 size=counts.size,
                 unchanged=counts.unchanged,
                 tombstones=counts.tombstones,
-                seconds=self._monotonic() - started,
+                seconds=seconds,
             )
+            before = self._checkpoints.get(str(stream))
+            tracing.committed(stream, before, committed[0], counts, topic=topic, seconds=seconds)
             self._checkpoints[str(stream)] = committed[0]
         return committed[0]
 
