@@ -70,7 +70,6 @@ def row(run: dict[str, Any]) -> str:
         f"{run['longest_compare_ms']:.0f} ms",
         f"{run['table_bytes'] / 1e6:.0f} MB",
         f"{run['peak_bytes'] / 1e6:.0f} MB",
-        f"{(run['peak_bytes'] - run['peak_before_bytes']) / entities:.1f} B",
     ]
     return f"| {' | '.join(cells)} |"
 
@@ -83,8 +82,8 @@ def main(entities: tuple[int, ...]) -> None:
         admin.create_topics([NewTopic(TOPIC, PARTITIONS, 1)])[TOPIC].result(60)
         filled = 0
         print("| entities | read back/s | per CPU s | longest step | compared/s | per CPU s | longest step", end="")
-        print(" | table | peak memory | of it per entity |")
-        print("| -: | -: | -: | -: | -: | -: | -: | -: | -: | -: |")
+        print(" | table | peak memory |")
+        print("| -: | -: | -: | -: | -: | -: | -: | -: | -: |")
         for count in sorted(entities):
             fill(kafka.bootstrap_servers, filled, count)
             filled = count
