@@ -1,6 +1,7 @@
 """The events of ``mews.exports``: what consumers are told about an export, as JSON values.
 
-Built from the lifecycle's states alone, so that an event says what the checkpoint beside it in the transaction says.
+Built from the lifecycle's states alone, so that an event says what the checkpoint beside it in the transaction says;
+``Outcome`` is the two of them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from streamer.core.checkpoint import Publishing, Reconciling, Request
+from streamer.core.checkpoint import Checkpoint, Publishing, Reconciling, Request
 from streamer.model import ExportId, StreamKey
 
 
@@ -24,6 +25,13 @@ class Event(msgspec.Struct, frozen=True):
     def value(self) -> bytes:
         """The body as the JSON that is published."""
         return msgspec.json.encode(self.body)
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What to commit: the checkpoint, and the events that go with it."""
+
+    checkpoint: Checkpoint
+    events: tuple[Event, ...] = ()
 
 
 class Writer(msgspec.Struct, frozen=True):

@@ -11,7 +11,8 @@
     by signals: requesting ──Adopted──> waiting; waiting, publishing ──Abandoned──> idle
     publishing ──Published, below an offset that was published before──> idle: the topic was made anew
 
-Rule 1: everything that changes a state lives here; the loops around it carry out what it says.
+Rule 1: everything that changes a state is decided from here; the loops around it carry out what it says. What a block
+adds is in ``core.advancing``, what an end leaves behind in ``core.ending``.
 Rule 2: each arrow is one checkpoint, committed together with the events that the arrow returns.
 Rule 3: ``transition`` names every pair of state and input. A new state or input makes mypy refuse this file until
 each pair has been decided; a pair that can't happen raises ``LifecycleError``, which is a defect, not a fault.
@@ -19,187 +20,50 @@ each pair has been decided; a pair that can't happen raises ``LifecycleError``, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import assert_never
 
 import msgspec
 
+from streamer.core.advancing import after_records, after_tombstones
 from streamer.core.checkpoint import (
+    Active,
     Checkpoint,
-    Completed,
-    Counts,
-    FileList,
     Idle,
     LastError,
-    PartitionCounts,
-    Position,
     Publishing,
     Reconciling,
     Request,
     Requesting,
-    Share,
     State,
     Stopped,
     Waiting,
-    WantedSnapshot,
 )
-from streamer.core.events import Event, Writer
-from streamer.core.windows import Cut, span_after_failure, span_after_success
+from streamer.core.ending import after_abandonment, after_failure, wanted_again
+from streamer.core.events import Outcome, Writer
+from streamer.core.inputs import (
+    Abandoned,
+    Added,
+    Adopted,
+    Blocked,
+    Due,
+    Ended,
+    Entombed,
+    FiltersRefused,
+    Input,
+    LookedAt,
+    Overflowed,
+    Published,
+    Ready,
+    Refused,
+    Retried,
+)
 from streamer.errors import StreamerError
-from streamer.model import ExportId, ExportKind, StreamKey, Window
+from streamer.model import ExportId, ExportKind, StreamKey
 
 
 class LifecycleError(StreamerError):
     """An input met a state in which it can't happen: a defect of this program."""
-
-
-class Due(msgspec.Struct, frozen=True):
-    """It is time for an export; the fields as in ``Request``."""
-
-    kind: ExportKind
-    window: Window | None = None
-    changes_only: bool = True
-    scope: str = ""
-    covers_to: datetime | None = None
-    partial: bool = False
-    server_time: datetime | None = None
-    wanted: bool = False
-
-
-class Retried(msgspec.Struct, frozen=True):
-    """``exports/add`` is about to be called once more for the same cycle, with what is true now.
-
-    ``cut``: the window anew, with the start it had; None where it stays as it is, or for a snapshot.
-    """
-
-    scope: str = ""
-    cut: Cut | None = None
-    server_time: datetime | None = None
-
-
-class Added(msgspec.Struct, frozen=True):
-    """Mews accepted the request under this id; ``server_time`` is at most that of the call, None if unknown."""
-
-    export_id: ExportId
-    server_time: datetime | None = None
-
-
-class Adopted(msgspec.Struct, frozen=True):
-    """A person has told the id of the export that answers this request."""
-
-    export_id: ExportId
-
-
-class Blocked(msgspec.Struct, frozen=True):
-    """Mews rejected the request, most likely because an export of this type is running; ``reason`` is its message."""
-
-    reason: str
-
-
-class FiltersRefused(msgspec.Struct, frozen=True):
-    """Mews rejected the request because this account may not filter; ``reason`` is its message."""
-
-    reason: str
-
-
-class Refused(msgspec.Struct, frozen=True):
-    """Nothing but a person can help; looked at again at ``look_at``."""
-
-    reason: str
-    look_at: datetime
-
-
-class Ready(msgspec.Struct, frozen=True):
-    """The export's files can be downloaded. ``first`` is where publishing begins."""
-
-    files: FileList
-    first: Position
-
-
-class Ended(msgspec.Struct, frozen=True):
-    """The export came to nothing: a new one is asked for, not before ``not_before``."""
-
-    reason: str
-    not_before: datetime
-    expired: bool = False
-
-
-class Abandoned(msgspec.Struct, frozen=True):
-    """A person has given the export up: a new one may follow at once."""
-
-    reason: str
-
-
-class Published(msgspec.Struct, frozen=True):
-    """A block of records lies in the transaction. Counts are those of the block alone.
-
-    ``position`` is where the next block starts; ``file_ended`` that the block holds its file's last line;
-    ``last`` that it holds the export's (both are true of the one empty block of an export without files).
-    """
-
-    position: Position
-    counts: Counts
-    partitions: Mapping[int, PartitionCounts]
-    topic: str
-    topic_partitions: int
-    file_ended: bool = False
-    last: bool = False
-    share: Share | None = None
-    """What the next block is compared with, if at all."""
-    due: int = 0
-    """With the last block: how many tombstones are to follow."""
-    withheld: int = 0
-    """With the last block: how many entities are gone but get no tombstone, because of ``withheld_why``."""
-    withheld_why: str = ""
-
-
-class Entombed(msgspec.Struct, frozen=True):
-    """A block of tombstones lies in the transaction; counts are those of the block alone.
-
-    With ``last`` the export is complete. Those that are still due are withheld then, because of ``withheld_why``.
-    """
-
-    counts: Counts
-    partitions: Mapping[int, PartitionCounts]
-    last: bool = False
-    withheld_why: str = ""
-
-
-class Overflowed(msgspec.Struct, frozen=True):
-    """More lines than ``max_dead_letters`` allows can't be published: something is wrong with the whole export."""
-
-    reason: str
-    look_at: datetime
-
-
-class LookedAt(msgspec.Struct, frozen=True):
-    """A stopped stream tries again where it was."""
-
-
-Input = (
-    Due
-    | Retried
-    | Added
-    | Adopted
-    | Blocked
-    | FiltersRefused
-    | Refused
-    | Ready
-    | Ended
-    | Abandoned
-    | Published
-    | Entombed
-    | Overflowed
-    | LookedAt
-)
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """What to commit: the checkpoint, and the events that go with it."""
-
-    checkpoint: Checkpoint
-    events: tuple[Event, ...] = ()
 
 
 def transition(stream: StreamKey, checkpoint: Checkpoint, event: Input, *, now: datetime) -> Outcome:
@@ -302,10 +166,9 @@ def _from_waiting(stream: StreamKey, checkpoint: Checkpoint, state: Waiting, eve
             )
             return Outcome(checkpoint.moved_to(publishing, error=None), (ready,))
         case Ended():
-            return _ended(stream, checkpoint, state, event, now=now)
+            return after_failure(stream, checkpoint, state, event, now=now)
         case Abandoned():
-            failed = Writer(stream, state.request, state.export_id, now).export_failed(event.reason)
-            return Outcome(checkpoint.moved_to(Idle(), error=LastError(at=now, message=event.reason)), (failed,))
+            return after_abandonment(stream, checkpoint, state, event, now=now)
         case Refused():
             return Outcome(_stopped(checkpoint, event, state, now=now))
         case (
@@ -330,17 +193,16 @@ def _from_publishing(
 ) -> Outcome:
     match event:
         case Published():
-            return _published(stream, checkpoint, state, event, now=now)
+            return after_records(stream, checkpoint, state, event, now=now)
         case Ended():
-            return _ended(stream, checkpoint, state, event, now=now)
+            return after_failure(stream, checkpoint, state, event, now=now)
         case Abandoned():
-            failed = Writer(stream, state.request, state.export_id, now).export_failed(event.reason)
-            return Outcome(checkpoint.moved_to(Idle(), error=LastError(at=now, message=event.reason)), (failed,))
+            return after_abandonment(stream, checkpoint, state, event, now=now)
         case Overflowed():
             told = Writer(stream, state.request, state.export_id, now).export_failed(event.reason)
             refused = Refused(reason=event.reason, look_at=event.look_at)
             stopped = _stopped(checkpoint, refused, Idle(), now=now)
-            return Outcome(msgspec.structs.replace(stopped, **_wanted_again(checkpoint, state.request)), (told,))
+            return Outcome(msgspec.structs.replace(stopped, **wanted_again(checkpoint, state.request)), (told,))
         case Refused():
             return Outcome(_stopped(checkpoint, event, state, now=now))
         case Due() | Retried() | Added() | Adopted() | Blocked() | FiltersRefused() | Ready() | Entombed() | LookedAt():
@@ -354,29 +216,9 @@ def _from_reconciling(
 ) -> Outcome:
     match event:
         case Entombed():
-            done = msgspec.structs.replace(
-                state, counts=state.counts + event.counts, partitions=_plus(state.partitions, event.partitions)
-            )
-            ends = {**checkpoint.ends, **{str(number): counts.end for number, counts in event.partitions.items()}}
-            checkpoint = checkpoint.moved_to(done, ends=ends, error=None)
-            if not event.last:
-                return Outcome(checkpoint)
-            # One that is found nowhere any more has no record that could be taken for an entity's.
-            withheld = done.due - done.counts.tombstones if event.withheld_why else 0
-            return _completed(
-                stream, checkpoint, done, topic=state.topic, withheld=withheld, why=event.withheld_why, now=now
-            )
+            return after_tombstones(stream, checkpoint, state, event, now=now)
         case Abandoned():
-            # All its lines are published, so it is complete; what is left of the tombstones is not wanted.
-            return _completed(
-                stream,
-                checkpoint,
-                state,
-                topic=state.topic,
-                withheld=state.due - state.counts.tombstones,
-                why="abandoned",
-                now=now,
-            )
+            return after_abandonment(stream, checkpoint, state, event, now=now)
         case Refused():
             return Outcome(_stopped(checkpoint, event, state, now=now))
         case (
@@ -446,171 +288,7 @@ def _accepted(
     return Outcome(checkpoint.moved_to(waiting, error=None, **changes), (told,))
 
 
-def _published(
-    stream: StreamKey, checkpoint: Checkpoint, state: Publishing, event: Published, *, now: datetime
-) -> Outcome:
-    """A block more of the export; with its last one, the end of it."""
-    lost = [number for number, counts in event.partitions.items() if counts.start < checkpoint.ends.get(str(number), 0)]
-    if lost:
-        return _topic_lost(stream, checkpoint, state, event.topic, min(lost), now=now)
-    done = msgspec.structs.replace(
-        state,
-        position=event.position,
-        counts=state.counts + event.counts,
-        partitions=_plus(state.partitions, event.partitions),
-        share=event.share,
-    )
-    events: tuple[Event, ...] = ()
-    if event.file_ended and state.files.count:
-        at = state.position
-        writer = Writer(stream, state.request, state.export_id, now)
-        events = (writer.file_published(file=at.file, name=at.name, size=at.size),)
-    ends = {**checkpoint.ends, **{str(number): counts.end for number, counts in event.partitions.items()}}
-    known_partitions = checkpoint.partitions or event.topic_partitions
-    moved = checkpoint.moved_to(done, partitions=known_partitions, ends=ends, error=None)
-    if not event.last:
-        return Outcome(moved, events)
-    if event.due:
-        reconciling = Reconciling(
-            request=done.request,
-            export_id=done.export_id,
-            ready_at=done.ready_at,
-            files=done.files,
-            counts=done.counts,
-            partitions=done.partitions,
-            topic=event.topic,
-            due=event.due,
-        )
-        return Outcome(moved.moved_to(reconciling), events)
-    completed = _completed(
-        stream, moved, done, topic=event.topic, withheld=event.withheld, why=event.withheld_why, now=now
-    )
-    return msgspec.structs.replace(completed, events=(*events, *completed.events))
-
-
-def _completed(
-    stream: StreamKey,
-    checkpoint: Checkpoint,
-    done: Publishing | Reconciling,
-    *,
-    topic: str,
-    withheld: int,
-    why: str,
-    now: datetime,
-) -> Outcome:
-    """The end of an export, with all that it came to."""
-    request, last = done.request, checkpoint.snapshot
-    is_snapshot = request.kind is ExportKind.SNAPSHOT
-    compared = isinstance(done, Reconciling) or done.share is not None
-    completed = Completed(
-        export_id=done.export_id,
-        requested_at=request.requested_at,
-        completed_at=now,
-        counts=done.counts,
-        window=request.window,
-        scope=request.scope,
-        tombstones_withheld=withheld,
-        withheld_why=why,
-        partial=request.partial,
-        # Until nothing is left in the topic that only an earlier one reached.
-        earlier_scope=topic_scope(last) if last and is_snapshot and (why or not compared) else None,
-    )
-    if completed.earlier_scope == completed.scope:
-        completed = msgspec.structs.replace(completed, earlier_scope=None)
-    told = Writer(stream, request, done.export_id, now).export_completed(
-        done, topic=topic, withheld=withheld, withheld_why=why
-    )
-    remembered = _remembered(checkpoint, request, completed)
-    return Outcome(checkpoint.moved_to(Idle(), failures=0, error=None, **remembered), (told,))
-
-
-def topic_scope(last: Completed) -> str:
-    """The scope that the topic's entities came from, after this snapshot."""
-    return last.scope if last.earlier_scope is None else last.earlier_scope
-
-
-def _plus(earlier: Mapping[str, PartitionCounts], block: Mapping[int, PartitionCounts]) -> dict[str, PartitionCounts]:
-    """The counts of an export's partitions with those of a block more."""
-    added = {str(partition): counts for partition, counts in block.items()}
-    return {
-        **earlier,
-        **{name: earlier[name] + counts if name in earlier else counts for name, counts in added.items()},
-    }
-
-
-def _remembered(checkpoint: Checkpoint, request: Request, completed: Completed) -> dict[str, object]:
-    """What a completed export leaves in the checkpoint."""
-    if request.kind is ExportKind.WINDOW:
-        return {
-            "window": completed,
-            "covered_to": request.covers_to or checkpoint.covered_to,
-            "window_span": span_after_success(checkpoint.window_span, partial=request.partial),
-            "window_failures": 0,
-        }
-    # The first snapshot begins the chain of windows; after that only windows move it.
-    begins = checkpoint.covered_to or (checkpoint.snapshot.requested_at if checkpoint.snapshot else None)
-    return {
-        "snapshot": completed,
-        "covered_to": begins or request.server_time or request.requested_at,
-        "let_tombstones_through": False,
-    }
-
-
-def _topic_lost(
-    stream: StreamKey, checkpoint: Checkpoint, state: Publishing, topic: str, partition: int, *, now: datetime
-) -> Outcome:
-    """The topic was deleted and made anew, or has lost its end: all that was published before counts for nothing."""
-    reason = f"the topic {topic} ends below what was published to its partition {partition}: it was made anew"
-    anew = checkpoint.moved_to(
-        Idle(),
-        partitions=None,
-        ends={},
-        snapshot=None,
-        window=None,
-        covered_to=None,
-        failures=checkpoint.failures + 1,
-        error=LastError(at=now, message=reason),
-    )
-    return Outcome(anew, (Writer(stream, state.request, state.export_id, now).export_failed(reason),))
-
-
-def _ended(
-    stream: StreamKey, checkpoint: Checkpoint, state: Waiting | Publishing, event: Ended, *, now: datetime
-) -> Outcome:
-    writer = Writer(stream, state.request, state.export_id, now)
-    told = writer.export_expired() if event.expired else writer.export_failed(event.reason)
-    request = state.request
-    changes = _wanted_again(checkpoint, request)
-    if request.kind is ExportKind.WINDOW and request.window is not None:
-        failures = checkpoint.window_failures + 1
-        span = span_after_failure(checkpoint.window_span, checkpoint.covered_to, request.window, failures=failures)
-        changes |= {"window_failures": failures, "window_span": span}
-    ended = checkpoint.moved_to(
-        Idle(not_before=event.not_before, failed=request.kind),
-        failures=checkpoint.failures + 1,
-        error=LastError(at=now, message=event.reason),
-        **changes,
-    )
-    return Outcome(ended, (told,))
-
-
-def _wanted_again(checkpoint: Checkpoint, request: Request) -> dict[str, object]:
-    """What a signal has asked for goes on being wanted when its export comes to nothing."""
-    if not request.wanted:
-        return {}
-    if request.kind is ExportKind.WINDOW:
-        return {"wanted_window": True}
-    later = checkpoint.wanted_snapshot or WantedSnapshot()
-    return {"wanted_snapshot": WantedSnapshot(changes_only=request.changes_only and later.changes_only)}
-
-
-def _stopped(
-    checkpoint: Checkpoint,
-    refused: Refused,
-    before: Idle | Requesting | Waiting | Publishing | Reconciling,
-    *,
-    now: datetime,
-) -> Checkpoint:
+def _stopped(checkpoint: Checkpoint, refused: Refused, before: Active, *, now: datetime) -> Checkpoint:
     stopped = Stopped(reason=refused.reason, since=now, look_at=refused.look_at, before=before)
     return checkpoint.moved_to(stopped, error=LastError(at=now, message=refused.reason))
 

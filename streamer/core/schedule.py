@@ -13,7 +13,7 @@ from typing import assert_never
 import msgspec
 
 from streamer.core.checkpoint import Checkpoint, Idle, Publishing, Reconciling, Request, Requesting, Stopped, Waiting
-from streamer.core.lifecycle import Due
+from streamer.core.inputs import Due
 from streamer.core.windows import TRIES, Cut, LedgerWindows, WindowRules, cut
 from streamer.model import ExportId, ExportKind
 

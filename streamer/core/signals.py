@@ -23,8 +23,9 @@ from streamer.core.checkpoint import (
     Waiting,
     WantedSnapshot,
 )
-from streamer.core.events import signal_event
-from streamer.core.lifecycle import Abandoned, Adopted, LookedAt, Outcome, transition
+from streamer.core.events import Outcome, signal_event
+from streamer.core.inputs import Abandoned, Adopted, LookedAt
+from streamer.core.lifecycle import transition
 from streamer.errors import StreamerError
 from streamer.model import EntityType, ExportId, StreamKey
 

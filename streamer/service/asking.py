@@ -10,18 +10,10 @@ from typing import Protocol, assert_never
 import msgspec
 
 from streamer.core.checkpoint import Checkpoint, Request, Requesting, Waiting
+from streamer.core.events import Outcome
 from streamer.core.files import file_list, first_position
-from streamer.core.lifecycle import (
-    Added,
-    Blocked,
-    Due,
-    FiltersRefused,
-    Outcome,
-    Ready,
-    Refused,
-    Retried,
-    transition,
-)
+from streamer.core.inputs import Added, Blocked, Due, FiltersRefused, Ready, Refused, Retried
+from streamer.core.lifecycle import transition
 from streamer.core.schedule import Cadence, recut
 from streamer.core.scope import Scope
 from streamer.errors import AddRejectedError, ExportLostError, RetriableError, StreamerError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from streamer.core.checkpoint import Checkpoint
-from streamer.core.lifecycle import Outcome
+from streamer.core.events import Outcome
 from streamer.core.signals import SignalRecord, calls_away, heed
 from streamer.metrics import StreamMetrics
 from streamer.service.clock import Clock

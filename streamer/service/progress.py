@@ -11,7 +11,9 @@ import structlog
 
 from streamer.core.backoff import BackoffPolicy, delay
 from streamer.core.checkpoint import Checkpoint, Requesting, Stopped
-from streamer.core.lifecycle import Input, Outcome, transition
+from streamer.core.events import Outcome
+from streamer.core.inputs import Input
+from streamer.core.lifecycle import transition
 from streamer.core.schedule import blocked_since
 from streamer.core.signals import SignalRecord
 from streamer.errors import AddRejectedError, NotOwnerError, RetriableError

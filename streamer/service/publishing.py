@@ -17,8 +17,10 @@ import structlog
 from streamer.core.blocks import Block
 from streamer.core.checkpoint import Checkpoint, Counts, Position, Publishing, Reconciling, Share
 from streamer.core.comparing import Comparison
+from streamer.core.events import Outcome
 from streamer.core.files import first_position, start_of
-from streamer.core.lifecycle import LifecycleError, Outcome, Published, transition
+from streamer.core.inputs import Published
+from streamer.core.lifecycle import LifecycleError, transition
 from streamer.errors import StreamerError
 from streamer.kafka.batches import RecordBatches
 from streamer.kafka.producer import Message, Offsets

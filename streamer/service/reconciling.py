@@ -20,7 +20,7 @@ from streamer.core.blocks import digest_of
 from streamer.core.checkpoint import Checkpoint, Publishing, Request, Share
 from streamer.core.comparing import Comparison, updated_of
 from streamer.core.differences import EVER, Budget, Table, Withholding, facts_of, microseconds
-from streamer.core.lifecycle import topic_scope
+from streamer.core.ending import topic_scope
 from streamer.errors import StreamerError
 from streamer.kafka.reading_back import Ends, Slice, Source
 from streamer.model import EntityType, ExportKind, StreamKey

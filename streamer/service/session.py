@@ -19,8 +19,7 @@ import msgspec
 
 from streamer import tracing
 from streamer.core.checkpoint import Checkpoint, Counts, encode_checkpoint
-from streamer.core.events import Event
-from streamer.core.lifecycle import Outcome
+from streamer.core.events import Event, Outcome
 from streamer.errors import FencedError, ProducerLostError
 from streamer.kafka.batches import RecordBatches
 from streamer.kafka.checkpoints import Entry

@@ -12,7 +12,7 @@ from typing import TypeVar, assert_never
 
 from streamer.core.backoff import BackoffPolicy, delay
 from streamer.core.checkpoint import Checkpoint, Completed, Idle, Stopped
-from streamer.core.lifecycle import Ended, LookedAt, Overflowed, Refused
+from streamer.core.inputs import Ended, LookedAt, Overflowed, Refused
 from streamer.core.schedule import (
     Add,
     AskTime,

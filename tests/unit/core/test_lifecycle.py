@@ -32,7 +32,7 @@ from streamer.core.checkpoint import (
     Waiting,
     WantedSnapshot,
 )
-from streamer.core.lifecycle import (
+from streamer.core.inputs import (
     Abandoned,
     Added,
     Adopted,
@@ -42,15 +42,14 @@ from streamer.core.lifecycle import (
     Entombed,
     FiltersRefused,
     Input,
-    LifecycleError,
     LookedAt,
     Overflowed,
     Published,
     Ready,
     Refused,
     Retried,
-    transition,
 )
+from streamer.core.lifecycle import LifecycleError, transition
 from streamer.core.windows import Cut
 from streamer.model import ConnectionName, EntityType, ExportId, ExportKind, StreamKey, Window
 from tests.unit.cases import cases

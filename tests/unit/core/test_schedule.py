@@ -18,7 +18,7 @@ from streamer.core.checkpoint import (
     Stopped,
     Waiting,
 )
-from streamer.core.lifecycle import Due
+from streamer.core.inputs import Due
 from streamer.core.schedule import (
     Add,
     Begin,

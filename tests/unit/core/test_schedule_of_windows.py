@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from streamer.core.checkpoint import Checkpoint, Completed, Counts, Idle, Request, Requesting, WantedSnapshot
-from streamer.core.lifecycle import Due
+from streamer.core.inputs import Due
 from streamer.core.schedule import (
     Add,
     AskTime,

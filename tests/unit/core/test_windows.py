@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer.core.checkpoint import Checkpoint, Counts, FileList, Position, Request, Requesting
-from streamer.core.lifecycle import (
+from streamer.core.inputs import (
     Abandoned,
     Added,
     Blocked,
@@ -21,8 +21,8 @@ from streamer.core.lifecycle import (
     Ready,
     Refused,
     Retried,
-    transition,
 )
+from streamer.core.lifecycle import transition
 from streamer.core.schedule import (
     Add,
     AskTime,

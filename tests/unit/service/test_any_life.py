@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from streamer.core.checkpoint import Checkpoint, Publishing, Stopped, Waiting
-from streamer.core.lifecycle import Outcome
+from streamer.core.events import Outcome
 from streamer.core.signals import AbandonExport, Pause, Resume, Retry, Signal, SnapshotNow, WindowNow
 from streamer.errors import (
     AccessRefusedError,

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from streamer.core.checkpoint import Checkpoint, encode_checkpoint
-from streamer.core.lifecycle import Outcome
+from streamer.core.events import Outcome
 from streamer.errors import FencedError, NotOwnerError, ProducerLostError
 from streamer.model import ConnectionName, EntityType, StreamKey
 from streamer.service.session import Session

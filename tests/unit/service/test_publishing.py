@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 
 from streamer.core.checkpoint import Checkpoint, Publishing
-from streamer.core.lifecycle import Outcome
+from streamer.core.events import Outcome
 from streamer.errors import DownloadBrokenError
 from streamer.model import ExportStatus
 from streamer.service.ahead import END, Chunks, one_ahead

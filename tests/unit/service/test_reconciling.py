@@ -13,7 +13,7 @@ import pytest
 from streamer.core.blocks import digest_of
 from streamer.core.checkpoint import Checkpoint, Completed, Counts, Publishing, Reconciling
 from streamer.core.differences import BYTES_PER_ENTITY, Budget
-from streamer.core.lifecycle import Outcome
+from streamer.core.events import Outcome
 from streamer.errors import KafkaUnavailableError
 from streamer.kafka.reading_back import Source
 from streamer.model import ExportId, ExportStatus

@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 
 from streamer.core.checkpoint import Checkpoint
-from streamer.core.lifecycle import Outcome
+from streamer.core.events import Outcome
 from streamer.errors import KafkaUnavailableError, NotOwnerError, ProducerLostError
 from streamer.kafka.producer import TransactionalProducer
 from streamer.model import Shard, StreamKey

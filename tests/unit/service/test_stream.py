@@ -13,7 +13,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from streamer.core.checkpoint import Checkpoint, Idle, Requesting, Stopped, Waiting, encode_checkpoint, phase_of
-from streamer.core.lifecycle import Retried, transition
+from streamer.core.inputs import Retried
+from streamer.core.lifecycle import transition
 from streamer.errors import (
     AccessRefusedError,
     AddRejectedError,
