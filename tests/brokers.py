@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from streamer.sandbox.kafka_ports import free_port
 from streamer.sandbox.kafka_probe import describe_cluster
-from streamer.sandbox.local_kafka import LocalKafka, free_port
+from streamer.sandbox.local_kafka import LocalKafka
 from tests.secured import broker_security, grant_rights
 
 IMAGE = "apache/kafka:4.3.0"

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from streamer.sandbox.local_kafka import free_port
+from streamer.sandbox.kafka_ports import free_port
 
 _PLACES = ("/usr/lib/postgresql", "/usr/local/pgsql")
 

@@ -34,7 +34,8 @@ from streamer.sandbox.demo_processes import (
 from streamer.sandbox.demo_screens import screen_for
 from streamer.sandbox.demo_watch import Watch
 from streamer.sandbox.kafka_jars import LocalKafkaError, fetch_kafka, pinned_jars
-from streamer.sandbox.local_kafka import LocalKafka, free_port
+from streamer.sandbox.kafka_ports import free_port
+from streamer.sandbox.local_kafka import LocalKafka
 
 _SPACE_NEEDED = 1_000_000_000
 _BYTES_PER_ENTITY = 11_600

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from streamer.sandbox.faults import FaultRule
 from streamer.sandbox.held_requests import Held
-from streamer.sandbox.local_kafka import LocalKafka, LocalKafkaCluster
+from streamer.sandbox.local_cluster import LocalKafkaCluster
+from streamer.sandbox.local_kafka import LocalKafka
 from streamer.sandbox.simulator import Simulator
 from streamer.sandbox.simulator_settings import SimulatorSettings
 from tests.chaos.fleet import Fleet

@@ -16,7 +16,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from streamer.sandbox import faults
 from streamer.sandbox.faults import FaultRule
-from streamer.sandbox.local_kafka import LocalKafka, LocalKafkaCluster
+from streamer.sandbox.local_cluster import LocalKafkaCluster
+from streamer.sandbox.local_kafka import LocalKafka
 from tests.brokers import Kafka
 from tests.facts import murmur2
 from tests.replica import DEADLINE_SECONDS

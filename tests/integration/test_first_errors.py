@@ -12,7 +12,7 @@ import pytest
 
 from streamer.sandbox import faults
 from streamer.sandbox.faults import FaultRule
-from streamer.sandbox.local_kafka import free_port
+from streamer.sandbox.kafka_ports import free_port
 from streamer.sandbox.simulator import Simulator
 from tests.brokers import Kafka
 from tests.processes import Said, started, streamer

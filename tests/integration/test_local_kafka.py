@@ -12,8 +12,10 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from streamer.sandbox.kafka_jars import LocalKafkaError
+from streamer.sandbox.kafka_ports import HOST
 from streamer.sandbox.kafka_probe import describe_cluster
-from streamer.sandbox.local_kafka import HOST, LocalKafka, LocalKafkaCluster
+from streamer.sandbox.local_cluster import LocalKafkaCluster
+from streamer.sandbox.local_kafka import LocalKafka
 from tests.brokers import Kafka
 from tests.secured import broker_security, client
 
