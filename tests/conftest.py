@@ -16,7 +16,7 @@ from tests.secured import environment as security_environment
 
 # Few examples keep the unit tests quick; `--hypothesis-profile=thorough` looks further. A busy machine is no
 # counterexample, so there are no deadlines.
-settings.register_profile("quick", max_examples=30, deadline=None)
+settings.register_profile("quick", max_examples=10, deadline=None)
 settings.register_profile("thorough", max_examples=1000, deadline=None)
 settings.load_profile("quick")
 

@@ -17,6 +17,7 @@ from tests.chaos.schedule import (
     chaos,
     recovery,
 )
+from tests.unit.cases import cases
 
 SEEDS = range(20)
 
@@ -26,19 +27,19 @@ def test_a_seed_repeats_its_schedule_and_another_one_does_not() -> None:
     assert chaos(7, 300) != chaos(8, 300)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@cases("seed", SEEDS)
 def test_a_longer_run_begins_like_a_shorter_one(seed: int) -> None:
     short = chaos(seed, 120)
     assert chaos(seed, 600)[: len(short)] == short
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@cases("seed", SEEDS)
 def test_actions_come_in_order_and_in_time(seed: int) -> None:
     planned = chaos(seed, 200)
     assert all(0 < earlier.at <= later.at < 200 for earlier, later in pairwise(planned))
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@cases("seed", SEEDS)
 def test_two_minutes_meet_every_instant_and_every_signal(seed: int) -> None:
     strikes = [item.action for item in chaos(seed, 120) if isinstance(item.action, Strike)]
     instants = Counter(strike.instant for strike in strikes)
@@ -46,7 +47,7 @@ def test_two_minutes_meet_every_instant_and_every_signal(seed: int) -> None:
     assert {strike.signal for strike in strikes if strike.instant} == {"kill", "term", "freeze"}
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@cases("seed", SEEDS)
 def test_what_is_planned_stays_within_its_limits(seed: int) -> None:
     actions = [item.action for item in chaos(seed, 1200, brokers=3)]
     assert {action.replicas for action in actions if isinstance(action, Scale)} == set(range(1, MOST_REPLICAS + 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import cache
 
 import msgspec
 from jsonschema import Draft202012Validator
@@ -13,6 +14,8 @@ from streamer.core.checkpoint import Counts, FileList, PartitionCounts, Position
 from streamer.core.events import Event, Writer, signal_event
 from streamer.model import ConnectionName, EntityType, ExportId, ExportKind, StreamKey, Window
 from tests.unit.cases import cases
+
+schemas = cache(all_schemas)
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 REQUEST = Request(cycle=7, kind=ExportKind.WINDOW, requested_at=NOW, window=Window(NOW, NOW))
@@ -40,7 +43,7 @@ WRITTEN = (
 
 
 def validator(event: type[ExportEvent]) -> Draft202012Validator:
-    return Draft202012Validator(all_schemas()[name_of(event).replace("_", "-")])
+    return Draft202012Validator(schemas()[name_of(event).replace("_", "-")])
 
 
 @cases(("event", "written"), list(zip(EVENTS, WRITTEN, strict=True)))

@@ -62,10 +62,10 @@ def test_no_stand_in_is_left_over(entity_type: str) -> None:
 
 
 def test_the_same_seed_makes_the_same_lines_and_another_seed_others() -> None:
-    made_again = page.__wrapped__("Customer", 1)  # not the page that is kept
-    assert made_again is not page("Customer", 1)
-    assert read(made_again) == lines("Customer")
-    assert read(page("Customer", 2)) != lines("Customer")
+    made_again = page.__wrapped__("Bill", 1)  # not the page that is kept
+    assert made_again is not page("Bill", 1)
+    assert read(made_again) == lines("Bill")
+    assert read(page("Bill", 2)) != lines("Bill")
 
 
 @cases("entity_type", ENTITY_TYPES)
@@ -97,7 +97,7 @@ def test_an_offset_is_where_the_line_of_an_entity_begins() -> None:
     assert [made.offset_of(entity) for entity in range(2 * PAGE_LINES + 1)] == begins
 
 
-@cases("length", [150, 430, 1410])
+@cases("length", [150, 430])
 def test_fixed_lines_have_exactly_the_length_asked_for(length: int) -> None:
     made = page("OrderItem", 1, length)
     data = b"".join(made.read(0, made.offset_of(PAGE_LINES), noon))

@@ -15,7 +15,7 @@ from streamer.core.checkpoint import Checkpoint, decode_checkpoint
 from streamer.core.differences import Budget
 from streamer.core.partitioner import partition_of
 from streamer.core.records import UNREADABLE, identify
-from streamer.core.schedule import Cadence, Sleep, next_step
+from streamer.core.schedule import Cadence, Sleep, Step, next_step
 from streamer.core.scope import EVERYTHING
 from streamer.core.signals import Signal, SignalRecord, encode_signal
 from streamer.core.windows import UpdateWindows, WindowRules
@@ -303,8 +303,17 @@ class Bench:
 
     def is_not_due(self) -> bool:
         """Whether the stream has nothing to do yet, by its own schedule."""
+        return isinstance(self._next_step(), Sleep)
+
+    def pass_idle_time(self) -> None:
+        """The stream is due at once: nobody looks at each of the minutes between."""
+        step = self._next_step()
+        if isinstance(step, Sleep):
+            self.frozen += max(0.0, (step.until - self.clock.now()).total_seconds())
+
+    def _next_step(self) -> Step:
         now, server_now = self.clock.now(), self.mews.now()
-        return isinstance(next_step(self.checkpoint, now=now, server_now=server_now, cadence=self._cadence), Sleep)
+        return next_step(self.checkpoint, now=now, server_now=server_now, cadence=self._cadence)
 
     def retries(self) -> float:
         """How often the metrics tell of a step that is tried again."""

@@ -3,132 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-import pytest
 
-from streamer.core.blocks import digest_of
-from streamer.core.checkpoint import Checkpoint, Completed, Counts, Publishing, Reconciling
+from streamer.core.checkpoint import Completed, Counts, Publishing, Reconciling
 from streamer.core.differences import BYTES_PER_ENTITY, Budget
-from streamer.core.events import Outcome
 from streamer.errors import KafkaUnavailableError
 from streamer.kafka.reading_back import Source
 from streamer.model import ExportId, ExportStatus
 from tests.fakes import Record, Trouble
 from tests.unit.cases import cases
-from tests.unit.service.life_bench import BILLS, SHARD, START, Bench, expected
-
-World = Mapping[str, int]
-"""Entities by Id, and their versions."""
-
-FIRST: World = {f"{n:02}": 1 for n in range(16)}
-"""All there is at first: few enough that every one of them may be gone."""
-
-SECOND: World = {**{id: version for id, version in FIRST.items() if id not in ("03", "08", "12")}, "05": 2, "20": 1}
-"""Three are gone, one is changed, one is new."""
-
-
-def line(id: str, version: int, **more: Any) -> bytes:
-    return json.dumps({"Id": id, "V": version, **more}).encode()
-
-
-def files_of(world: World, *, extra: bytes = b"") -> list[bytes]:
-    """The world in two files, the second without a newline at its end."""
-    lines = [line(id, version) for id, version in world.items()]
-    half = len(lines) // 2
-    return [extra + b"\n".join(lines[:half]) + b"\n", b"\n".join(lines[half:])]
-
-
-class Moving(Bench):
-    """A bench whose world changes between snapshots."""
-
-    def __init__(self, *, block_bytes: int = 60, **settings: Any) -> None:
-        super().__init__([], once=False, block_bytes=block_bytes, reconciles=True, **settings)
-        self.shown: dict[str, list[bytes]] = {}
-        """The files of each export."""
-
-    def show(self, files: Sequence[bytes]) -> None:
-        """What the next export holds."""
-        self.mews.files = {f"part-{n}.jsonl": content for n, content in enumerate(files)}
-        self.shown[f"e{len(self.mews.added) + 1}"] = list(files)
-
-    async def snapshots(self, *worlds: World | Sequence[bytes]) -> None:
-        """One snapshot after the other, each of such a world."""
-        self.clock.stopping.clear()
-        async with self.living():
-            for world in worlds:
-                self.show(files_of(world) if isinstance(world, Mapping) else world)
-                before = len(self.completed)
-                await self.until(lambda: len(self.completed) > before, every=60, limit=40 * 3600)  # noqa: B023
-        self.check()
-
-    async def put(self, change: Callable[[Checkpoint], Checkpoint]) -> None:
-        """Change the checkpoint behind the stream's back."""
-        session = await self.take(SHARD)
-        await session.commit(
-            self.stream.key, lambda _: Outcome(change(session.checkpoint(self.stream.key) or Checkpoint()))
-        )
-        await session.close()
-
-    @property
-    def completed(self) -> list[dict[str, Any]]:
-        return [event for event in self.events if event["event"] == "export_completed"]
-
-    @property
-    def records(self) -> list[Record]:
-        return self.kafka.committed(BILLS)
-
-    def view(self) -> dict[str, int]:
-        """The topic as it is after compaction."""
-        newest = {record.key.decode(): record.value for record in self.records}
-        return {id: json.loads(value)["V"] for id, value in newest.items() if value is not None}
-
-    def counts(self, number: int = -1) -> tuple[int, int, int, int]:
-        """Records, unchanged, tombstones and withheld of a completed export."""
-        done = self.completed[number]
-        return done["records"], done["unchanged"], done["tombstones"], done["tombstones_withheld"]
-
-    def check(self) -> None:
-        """Each completed export accounts for its lines, nothing is there twice, and nobody living was buried."""
-        ids = [record.ce_id for record in self.records if record.headers]
-        assert len(ids) == len(set(ids))
-        for event in self.completed:
-            export_id = event["export_id"]
-            good, bad, blank = expected(self.shown[export_id])
-            assert event["lines"] == len(good) + len(bad) + blank
-            assert event["lines"] == event["records"] + event["unchanged"] + event["dead_letters"] + event["blank"]
-            assert (event["dead_letters"], event["blank"]) == (len(bad), blank)
-            assert event["bytes"] == sum(map(len, self.shown[export_id]))
-            own = [record for record in self.records if record.headers and record.ce_id.startswith(f"{export_id}/")]
-            lines = dict(good)
-            living = {json.loads(value)["Id"] for value in lines.values()}
-            for record in own:
-                if record.value is None:
-                    assert record.ce_id == f"{export_id}/gone/{record.key.decode()}"
-                    assert "content-type" not in dict(record.headers)
-                    assert record.key.decode() not in living
-                else:
-                    assert record.value == lines[record.ce_id.removeprefix(f"{export_id}/")]
-            assert event["partitions"] == {
-                str(partition): summary([record for record in own if record.partition == partition])
-                for partition in sorted({record.partition for record in own})
-            }
-
-
-def summary(records: Sequence[Record]) -> dict[str, Any]:
-    offsets = [record.offset for record in records]
-    tombstones = sum(record.value is None for record in records)
-    digest = sum(digest_of(record.key, record.value or b"") for record in records) % 2**64
-    return {
-        "records": len(records) - tombstones,
-        "tombstones": tombstones,
-        "start": min(offsets),
-        "end": max(offsets) + 1,
-        "digest": f"{digest:016x}",
-    }
+from tests.unit.service.life_bench import BILLS, START
+from tests.unit.service.moving_bench import FIRST, SECOND, Moving, files_of, line
 
 
 def completed_with(**fields: Any) -> Completed:
@@ -287,33 +175,6 @@ class TestWhatIsWithheld:
 
 
 class TestTrouble:
-    @pytest.mark.parametrize("budget", [1_000_000, 9 * BYTES_PER_ENTITY], ids=["one share", "several shares"])
-    async def test_whichever_transaction_fails_the_topic_says_what_the_last_snapshot_held(self, budget: int) -> None:
-        begun, ended = await self.with_troubles({}, budget=budget)
-        # What comes first are steps without records: intent, request, readiness.
-        for number in range(begun + 4, ended + 1, 1 if budget == 1_000_000 else 2):
-            trouble = list(Trouble)[number % 4]
-            await self.with_troubles({number: trouble}, budget=budget, is_mortal=number % 3 == 0)
-
-    async def test_however_often_transactions_fail_it_says_so_in_the_end(self) -> None:
-        troubles = {number: list(Trouble)[number // 3 % 4] for number in range(3, 400, 3)}
-        await self.with_troubles(troubles, budget=9 * BYTES_PER_ENTITY, is_mortal=True)
-
-    async def with_troubles(
-        self, troubles: dict[int, Trouble], *, budget: int, is_mortal: bool = False
-    ) -> tuple[int, int]:
-        """Two snapshots with troubles by number of the transaction; the numbers before and after the second."""
-        bench = Moving(block_bytes=110)
-        bench.is_mortal = is_mortal
-        bench.budget = Budget(budget)
-        bench.stream = bench.new_stream()
-        bench.kafka.troubles = troubles
-        await bench.snapshots(FIRST)
-        begun = bench.kafka.transactions
-        await bench.snapshots(SECOND)
-        assert bench.view() == SECOND, troubles
-        return begun, bench.kafka.transactions
-
     async def test_files_that_are_gone_leave_what_is_gone_alone(self) -> None:
         bench = Moving()
         await bench.snapshots(FIRST)

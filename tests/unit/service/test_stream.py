@@ -25,7 +25,6 @@ from streamer.errors import (
 )
 from streamer.model import Export, ExportFile, ExportId, ExportStatus, Link
 from tests.fakes import Record, Trouble
-from tests.unit.cases import cases
 from tests.unit.service.life_bench import BILLS, BLOCKED_LIMIT, CHECKPOINTS, INTERVAL, KEY, SHARD, START, Bench
 
 HOUR = 3600.0
@@ -428,49 +427,7 @@ class TestTooManyDeadLetters:
         bench.check_completed("e1")
 
 
-TRANSACTIONS = 10
-"""Of a life with ``FILES``; checked below, so that no kill is forgotten when that changes."""
-
-
 class TestExactlyOnce:
-    async def test_a_life_has_so_many_transactions(self) -> None:
-        bench = Bench()
-        await bench.live()
-        assert bench.kafka.transactions == TRANSACTIONS
-
-    @cases("is_mortal", [False, True])
-    @cases("trouble", Trouble)
-    @cases("transaction", range(1, TRANSACTIONS + 1))
-    async def test_whichever_transaction_fails_every_line_is_there_once(
-        self, transaction: int, trouble: Trouble, is_mortal: bool
-    ) -> None:
-        bench = Bench()
-        bench.is_mortal = is_mortal
-        bench.kafka.troubles = {transaction: trouble}
-        await bench.live()
-        # A process that dies as it learns that it is done can't know that it was, and is started once more.
-        is_late = is_mortal and transaction == TRANSACTIONS and trouble is Trouble.DIES_AFTER_COMMIT
-        self.check(bench, exports=2 if is_late else 1)
-        assert bench.told == LIFE * (2 if is_late else 1)
-        assert [c.term for c in bench.checkpoints] == sorted(c.term for c in bench.checkpoints)
-
-    def check(self, bench: Bench, *, exports: int | None = None) -> None:
-        completed = [event["export_id"] for event in bench.events if event["event"] == "export_completed"]
-        assert len(completed) == (exports or len(completed)) > 0
-        for export_id in completed:
-            bench.check_completed(export_id)
-        assert {r.ce_id.split("/")[0] for r in bench.kafka.committed(BILLS)} == set(completed)
-
-    @pytest.mark.parametrize("is_mortal", [False, True], ids=["sessions lost", "processes killed"])
-    async def test_however_often_transactions_fail_every_line_is_there_once(self, is_mortal: bool) -> None:
-        bench = Bench()
-        bench.is_mortal = is_mortal
-        kinds = list(Trouble)
-        bench.kafka.troubles = {n: kinds[n // 2 % 4] for n in range(2, 60) if n % 3}
-        await bench.live()
-        # A process that dies as it completes an export can't know that, and the next one begins another.
-        self.check(bench, exports=None if is_mortal else 1)
-
     async def test_a_lost_session_goes_on_at_the_checkpoint_and_reads_no_file_again_from_its_start(self) -> None:
         bench = Bench((b'{"Id":"a"}\n' * 20,))
         bench.kafka.troubles = {8: Trouble.DIES_AFTER_COMMIT}

@@ -21,7 +21,6 @@ from streamer.core.signals import (
 )
 from streamer.errors import AccessRefusedError, AddRejectedError, MewsUnavailableError
 from streamer.model import EntityType, Export, ExportId, ExportStatus, Window
-from tests.fakes import Trouble
 from tests.unit.service.life_bench import BILLS, BLOCKED_LIMIT, INTERVAL, SERVER_START, Bench
 
 UPDATES = timedelta(minutes=15)
@@ -135,24 +134,6 @@ class TestWindows:
 
 
 class TestSignals:
-    @pytest.mark.parametrize("trouble", [None, *Trouble])
-    async def test_a_signal_takes_effect_once_whatever_befalls_its_transaction(self, trouble: Trouble | None) -> None:
-        bench = a_bench()
-        bench.is_mortal = True
-        async with bench.living():
-            await until_told(bench, "export_completed")
-            if trouble is not None:
-                bench.kafka.troubles[bench.kafka.transactions + 1] = trouble
-            await bench.signal(SnapshotNow(changes_only=False))
-            await until_told(bench, "signal_applied")
-            await until_told(bench, "export_completed", 4)
-        assert answers(bench) == ["signal_applied"]
-        kinds = [e["kind"] for e in bench.events if e["event"] == "export_completed"]
-        assert kinds[:4] == ["snapshot", "snapshot", "window", "window"]
-        anew = [c.state.request.changes_only for c in bench.checkpoints if isinstance(c.state, Publishing)]
-        assert False in anew
-        assert bench.checkpoint.wanted_snapshot is None
-
     async def test_signals_are_heeded_in_order_and_a_bad_one_holds_nothing_up(self) -> None:
         bench = a_bench()
         await bench.signal(Pause(), key="*")

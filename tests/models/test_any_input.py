@@ -18,6 +18,7 @@ from streamer.core.records import UNREADABLE, Reason, identify, why_no_record
 from streamer.errors import ConfigError, MewsUnavailableError
 from streamer.mews.answers import decode_added, decode_listed, decode_reason
 from streamer.model import Export
+from tests.models.depth import DEEPER
 from tests.unit.config_files import CONNECTION, load
 
 scalars = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=6)
@@ -45,6 +46,7 @@ def lines(draw: st.DrawFn) -> bytes:
     )
 
 
+@DEEPER
 @given(lines() | st.binary(max_size=20))
 @example(b'{"Id":"\xed\xa0\x80"}')
 @example(b'{"Id":"a"}' + b" " * 3)
@@ -72,6 +74,7 @@ bodies = st.one_of(
 ).map(lambda body: body if isinstance(body, bytes) else json.dumps(body).encode())
 
 
+@DEEPER
 @given(bodies)
 def test_an_answer_of_mews_is_understood_or_is_no_answer(body: bytes) -> None:
     with contextlib.suppress(MewsUnavailableError):
@@ -108,7 +111,7 @@ choices = st.lists(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(DEEPER, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(choices.flatmap(lambda chosen: st.tuples(st.just(chosen), st.lists(written, min_size=3, max_size=3))))
 def test_settings_are_taken_or_refused_in_one_sentence(
     tmp_path: Path, chosen: tuple[list[tuple[str, str]], list[str]]
