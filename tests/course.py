@@ -176,10 +176,15 @@ class Course:
         await self.kill()
 
     async def kill_amid_tombstones(self, entity_type: str, *, committed: bool) -> None:
-        """SIGKILL while tombstones are sent and their commit is on its way, or done and not yet answered."""
+        """SIGKILL while tombstones are sent and their commit is on its way, or done and not yet answered.
+
+        However many they are: on a slow machine so many days pass between two snapshots that the guard would hold
+        them back for good.
+        """
+        await self.restart(max_tombstone_share="1.0")
         wanted = commit_after_tombstones_to(self.topic(entity_type))
         trap = self.proxy.hold_answer(wanted) if committed else self.proxy.hold(wanted)
-        await trap.held()
+        await trap.held(within=2 * PATIENCE)
         await self.kill()
 
     # -- trouble ----------------------------------------------------------------------------------------------------

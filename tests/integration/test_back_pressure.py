@@ -6,14 +6,8 @@ Outcomes alone; how long probes take meanwhile is measured by ``benchmarks`` and
 from __future__ import annotations
 
 import asyncio
-import json
-from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
-import aiohttp
-import msgspec
 import pytest
 
 from streamer.model import PUBLIC_ENTITY_TYPES, EntityType
@@ -22,12 +16,9 @@ from streamer.sandbox.faults import FaultRule
 from streamer.sandbox.local_kafka import LocalKafka
 from streamer.sandbox.simulator import Simulator
 from tests.brokers import Kafka
-from tests.committed import read_committed
-from tests.daemon import Daemon
-from tests.facts import slug
 from tests.proxy import Proxy
 from tests.replica import INSTANT, check_published, running, see, settings_for
-from tests.stage import FILES, LINES, quick_waits, stage
+from tests.stage import quick_waits, stage
 
 PATIENCE = 120.0
 MEGABYTE = 1_000_000
@@ -122,93 +113,3 @@ def _is_under_way(row: dict[str, object]) -> bool:
 
 def _is_done(row: dict[str, object]) -> bool:
     return row["phase"] == "idle" and bool(row["last_snapshot"])
-
-
-async def test_two_hundred_streams_in_one_process_all_complete_while_probes_answer(
-    kafka: Kafka, prefix: str, tmp_path: Path
-) -> None:
-    connections = [f"hotel-{n}" for n in range(23)]
-    tokens = {name: f"access-token-of-{name}" for name in connections}
-    simulated = msgspec.structs.replace(INSTANT, access_tokens=tuple(tokens.values()), rate_limit=100_000)
-    async with Simulator(simulated) as mews:
-        for entity_type in PUBLIC_ENTITY_TYPES:
-            mews.set_data(entity_type, FILES[:1])
-        config = tmp_path / "streamer.toml"
-        config.write_text(_settings(kafka.bootstrap_servers, prefix, mews.url, connections))
-        environment = {"CLIENT": simulated.client_token}
-        environment |= {_variable(name): token for name, token in tokens.items()}
-        async with Daemon(config, environment=environment) as daemon:
-            probing = asyncio.create_task(_probe(daemon))
-            try:
-                await daemon.until(
-                    lambda rows: len(rows) == 207 and all(map(_is_done, rows.values())),
-                    "all complete",
-                    within=2 * PATIENCE,
-                )
-            finally:
-                probing.cancel()
-            answers = await asyncio.gather(probing, return_exceptions=True)
-            assert isinstance(answers[0], asyncio.CancelledError), answers
-            peak = daemon.peak_memory()
-            ended = await daemon.terminate()
-            assert ended.code == 0, daemon.tail()
-            print(f"peak memory with 207 streams: {peak / MEGABYTE:.0f} MB")
-            assert peak < 250 * MEGABYTE
-            assert not daemon.complaints()
-    topics = [f"{prefix}.{slug(entity_type)}" for entity_type in PUBLIC_ENTITY_TYPES]
-    published = await asyncio.to_thread(read_committed, kafka.bootstrap_servers, [*topics, f"{prefix}.exports"])
-    events = [json.loads(record.value or b"") for record in published.records[f"{prefix}.exports"]]
-    completed = [
-        (event["connection"], event["entity_type"]) for event in events if event["event"] == "export_completed"
-    ]
-    assert len(completed) == len(set(completed)) == 207
-    lines = LINES // len(FILES)
-    for topic in topics:
-        sources = Counter(record.header("ce_source") for record in published.records[topic])
-        assert sources == {f"/mews/{name}": lines for name in connections}
-
-
-def _all_done(rows: dict[str, Any]) -> bool:
-    return len(rows) == 207 and all(map(_is_done, rows.values()))
-
-
-async def _probe(daemon: Daemon) -> None:
-    """For as long as it lives: whoever does not answer at all fails."""
-    port = (await daemon.logged("listening"))["port"]
-    async with aiohttp.ClientSession() as session:
-        while True:
-            for path in ("/livez", "/metrics"):
-                async with session.get(f"http://127.0.0.1:{port}{path}") as answer:
-                    assert answer.status == 200
-                    await answer.read()
-            await asyncio.sleep(0.2)
-
-
-def _variable(name: str) -> str:
-    return name.upper().replace("-", "_")
-
-
-def _settings(bootstrap_servers: str, prefix: str, url: str, connections: list[str]) -> str:
-    blocks = "\n".join(
-        f"""
-[[connections]]
-name = "{name}"
-platform_url = "{url}"
-client_token = {{ env = "CLIENT" }}
-access_token = {{ env = "{_variable(name)}" }}
-"""
-        for name in connections
-    )
-    return f"""
-[kafka]
-bootstrap_servers = ["{bootstrap_servers}"]
-[topics]
-prefix = "{prefix}"
-partitions = 2
-[exports]
-poll_interval = "500ms"
-update_interval = "off"
-[http]
-host = "127.0.0.1"
-port = 0
-{blocks}"""
