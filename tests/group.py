@@ -145,16 +145,13 @@ class Frozen:
         assert not late, f"{self.daemon.name} went on as if it had not slept: {late}\n{self.daemon.tail()}"
 
 
-async def write_checkpoint(scene: Scene, stream: str, fields: dict[str, Any] | None) -> bytes:
-    """Write a checkpoint as another version of the daemon might, None to take it away; the record's value.
-
-    No daemon may run meanwhile.
-    """
-    value = b"" if fields is None else json.dumps(fields).encode()
+async def write_checkpoint(scene: Scene, stream: str, fields: dict[str, Any]) -> bytes:
+    """Write a checkpoint as another version of the daemon might; the record's value. No daemon may run meanwhile."""
+    value = json.dumps(fields).encode()
 
     def write() -> None:
         producer = Producer(client(scene.bootstrap_servers))
-        producer.produce(scene.checkpoints, value or None, stream.encode(), shard_of(stream))
+        producer.produce(scene.checkpoints, value, stream.encode(), shard_of(stream))
         assert producer.flush(30) == 0, "the checkpoint could not be written"
 
     await asyncio.to_thread(write)
