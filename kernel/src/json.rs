@@ -265,7 +265,7 @@ impl<'a> Scan<'a> {
 #[inline(always)]
 fn special_bytes(word: u64) -> u64 {
     let below = |word: u64, limit: u64| word.wrapping_sub(LOW_BITS * limit) & !word;
-    let equal = |byte: u8| below(word ^ LOW_BITS * u64::from(byte), 1);
+    let equal = |byte: u8| below(word ^ (LOW_BITS * u64::from(byte)), 1);
     (below(word, 0x20) | equal(b'"') | equal(b'\\')) & HIGH_BITS
 }
 
