@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import time
+from abc import abstractmethod
 from typing import Any
 from urllib.parse import quote
 
@@ -133,9 +134,9 @@ class _Tokens(AbstractTokenProvider):  # type: ignore[misc]
             self._token, self._good_until = token, now + seconds - min(_SPARE_SECONDS, seconds / 2)
         return self._token
 
+    @abstractmethod
     async def _ask(self) -> tuple[str, float]:
         """A new token, and for how many seconds from now it is good."""
-        raise NotImplementedError
 
 
 class _Granted(msgspec.Struct):
