@@ -47,6 +47,8 @@ class Settings:
     entities: int = 20_000
     lifelike: bool = False
     session_timeout: float = 6.0
+    reconcile: bool = False
+    """Snapshots are compared with their topics. Off: every line of each is published, and so there is more to lose."""
     recovery: int = 0
     """Not chaos, but so many kills, ends and broker crashes, one at a time and in good weather."""
 
@@ -197,6 +199,7 @@ partitions = 4
 poll_interval = "500ms"
 update_interval = "off"
 snapshot_interval = {snapshot_interval}
+reconcile = {str(self.settings.reconcile).lower()}
 transaction_bytes = {TRANSACTION_BYTES}
 transaction_seconds = 0.5
 [http]
