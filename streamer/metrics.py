@@ -24,6 +24,8 @@ _STREAM = ("connection", "entity_type")
 _COMMIT_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 # Up to exports.transaction_bytes, of which 16 MB is the default.
 _BLOCK_BYTES = (1e4, 1e5, 5e5, 1e6, 2e6, 4e6, 8e6, 16e6, 32e6, 64e6)
+# Fine up to what the loop should never be blocked for, 50 milliseconds.
+_LATENESS_SECONDS = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 5.0)
 
 
 class Metrics:
@@ -98,7 +100,15 @@ class Metrics:
         self.build = Gauge("streamer_build_info", "1, with the version as label.", ("version",), registry=registry)
         self.build.labels(__version__).set(1)
         self.loop_delay = Gauge(
-            "streamer_loop_delay_seconds", "How late the event loop last ran what was due.", registry=registry
+            "streamer_loop_delay_seconds",
+            "How late the event loop ran what was due, at worst in the last 10 to 20 seconds.",
+            registry=registry,
+        )
+        self.loop_lateness = Histogram(
+            "streamer_loop_lateness_seconds",
+            "How late the event loop ran what was due, every 10 milliseconds.",
+            buckets=_LATENESS_SECONDS,
+            registry=registry,
         )
         self._streams: dict[StreamKey, StreamMetrics] = {}
 

@@ -31,6 +31,7 @@ from streamer.metrics import Metrics
 from streamer.model import Shard, StreamKey
 from streamer.service.allocator import keep_large_buffers
 from streamer.service.clock import Clock
+from streamer.service.lateness import watch_loop
 from streamer.service.page import StatusPage
 from streamer.service.probes import Probes
 from streamer.service.renewal import follow_secrets
@@ -137,7 +138,9 @@ class Replica:
             asyncio.create_task(self._reader.run(), name="checkpoint reader"),
             asyncio.create_task(self._ownership.run(), name="group membership"),
             asyncio.create_task(self._pulse(self._ownership), name="pulse"),
-            asyncio.create_task(self._measure_loop(), name="loop delay"),
+            asyncio.create_task(
+                watch_loop(self._metrics, monotonic=self._clock.monotonic, sleep=asyncio.sleep), name="loop delay"
+            ),
             asyncio.create_task(
                 follow_secrets(self._config, sleep=asyncio.sleep, renewed=self._renew), name="secrets of files"
             ),
@@ -336,13 +339,6 @@ class Replica:
     def _renew(self) -> None:
         for stream in self.streams.values():
             stream.renew()
-
-    async def _measure_loop(self) -> None:
-        """How late the loop runs what is due: the one number that tells of anything that blocks it."""
-        while True:
-            before = self._clock.monotonic()
-            await asyncio.sleep(_PULSE_SECONDS)
-            self._metrics.loop_delay.set(max(0.0, self._clock.monotonic() - before - _PULSE_SECONDS))
 
     def _is_ready(self) -> bool:
         heard_at = self._ownership.heard_at if self._ownership else None
