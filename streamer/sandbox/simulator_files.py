@@ -63,9 +63,9 @@ class FileHandlers:
             return blob_error(416, "InvalidRange", "The range specified is invalid.", answer.headers)
         response = web.StreamResponse(status=answer.status, headers=answer.headers)
         response.content_length = answer.content_length
-        await response.prepare(request)
-        if request.method != "HEAD":
-            with contextlib.suppress(ConnectionError):  # the client has left
+        with contextlib.suppress(ConnectionError):  # the client has left
+            await response.prepare(request)
+            if request.method != "HEAD":
                 await self._send(Body(self._simulation, response, file, answer), request, export, index)
         return response
 

@@ -86,6 +86,11 @@ class Reckoning(Verification):
         """How many records are kept for the exports under way."""
         return sum(len(export.records) + len(export.letters) for export in self._exports.values())
 
+    @property
+    def remembered(self) -> int:
+        """How many records are kept to know what was said of a key before."""
+        return sum(map(len, self._said.values()))
+
     def _export(self, export_id: str, stream: str, where: object) -> Export:
         if export_id in self._settled:
             self._differs(f"repeated: {where} belongs to export {export_id}, which had ended before")
@@ -130,3 +135,12 @@ class Reckoning(Verification):
         self.verified += len(export.records) + len(export.letters)
         del self._exports[export_id]
         self._settled.add(export_id)
+        self._forget_older(export)
+
+    def _forget_older(self, export: Export) -> None:
+        """Of what was said of its keys, what nobody will ask for again: all but the newest of an export settled."""
+        for record in (*export.records, *export.tombstones):
+            said = self._said[record.topic.removeprefix(f"{self._prefix}."), record.key or b""]
+            settled = [n for n, one in enumerate(said) if one.header("ce_id").partition("/")[0] in self._settled]
+            if settled:
+                del said[: settled[-1]]

@@ -13,28 +13,29 @@ from tests.chaos.report import after_brokers, outlived
 from tests.facts import Record, Served, digest_of, lines_of, murmur2
 
 EXPORT = "11111111-1111-4111-8111-111111111111"
+NEXT = "22222222-2222-4222-8222-222222222222"
 TOPIC = "t.order-item"
 DATA = b"".join(b'{"Id":"a%d"}\n' % n for n in range(20))
 PARTITIONS = {TOPIC: 1, "t.exports": 1, "t.dead-letters": 1, "t.checkpoints": 16}
 
 
-def records() -> list[Record]:
+def records(export: str = EXPORT, first: int = 0) -> list[Record]:
     headers = {"ce_specversion": b"1.0", "ce_source": b"/mews/alpine", "ce_type": b"com.mews.OrderItem"}
     return [
         Record(
             TOPIC,
             0,
-            number,
+            first + number,
             f"a{number - 1}".encode(),
             line,
-            tuple({**headers, "ce_id": f"{EXPORT}/0/{offset}".encode(), "content-type": b"application/json"}.items()),
+            tuple({**headers, "ce_id": f"{export}/0/{offset}".encode(), "content-type": b"application/json"}.items()),
         )
         for number, offset, line in lines_of(DATA)
     ]
 
 
-def events() -> list[Record]:
-    parts = records()
+def events(export: str = EXPORT, first: int = 0) -> list[Record]:
+    parts = records(export, first)
     digest = f"{sum(map(digest_of, parts)) % 2**64:016x}"
     completed = {
         "topic": TOPIC,
@@ -48,7 +49,7 @@ def events() -> list[Record]:
         "tombstones": 0,
         "requested_at": "2026-01-01T00:00:00Z",
         "ready_at": "2026-01-01T00:00:01Z",
-        "partitions": {"0": {"records": 20, "tombstones": 0, "start": 1, "end": 21, "digest": digest}},
+        "partitions": {"0": {"records": 20, "tombstones": 0, "start": first + 1, "end": first + 21, "digest": digest}},
     }
     told: list[tuple[str, dict[str, Any]]] = [
         ("export_requested", {}),
@@ -58,8 +59,8 @@ def events() -> list[Record]:
     ]
     found = []
     for second, (name, fields) in enumerate(told):
-        body = {"event": name, "connection": "alpine", "entity_type": "OrderItem", "export_id": EXPORT}
-        headers = {"ce_id": f"{EXPORT}/{name}", "ce_type": f"streamer.{name}", "ce_source": "/mews/alpine"}
+        body = {"event": name, "connection": "alpine", "entity_type": "OrderItem", "export_id": export}
+        headers = {"ce_id": f"{export}/{name}", "ce_type": f"streamer.{name}", "ce_source": "/mews/alpine"}
         value = json.dumps({**body, "at": f"2026-01-01T00:00:0{second + 2}Z", **fields}).encode()
         pairs = tuple((header, text.encode()) for header, text in headers.items())
         found.append(Record("t.exports", 0, second, b"alpine/OrderItem", value, pairs))
@@ -98,6 +99,19 @@ def test_a_whole_export_is_compared_as_soon_as_it_is_read_and_then_forgotten() -
     found.settle(READ)
     assert found.differences == []
     assert (found.held, found.report.completed, found.report.records, found.verified) == (0, 1, 20, 20)
+
+
+def test_of_each_key_the_newest_record_is_remembered_however_many_exports_there_were() -> None:
+    found = taken()
+    found.settle(READ)
+    found.serve(NEXT, Served("OrderItem", (partial(bytes, DATA),)))
+    for record in (*records(NEXT, 100), *events(NEXT, 100)):
+        found.take(record)
+    assert found.remembered == 40
+    found.settle(READ)
+    assert found.remembered == 20
+    assert found.report.completed == 2
+    assert not any(difference.startswith(("missing:", "repeated:")) for difference in found.differences)
 
 
 def test_it_waits_for_what_mews_served() -> None:
