@@ -20,6 +20,7 @@ from streamer.config_rules import (
     CONNECTION_NAME,
     TOPIC_NAME,
     TOPIC_PREFIX,
+    check_address,
     check_between,
     check_ids,
     check_placeholders,
@@ -54,6 +55,15 @@ class TopicsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Copies of a new topic's partitions; -1 is the broker's default."""
     headers: Literal["cloudevents", "none"] = "cloudevents"
     """CloudEvents headers on every record (binary mode), or no headers at all."""
+    schema_registry: str | None = None
+    """Where ``streamer contract register`` registers the JSON Schemas: the URL of what speaks the API of Confluent's
+    Schema Registry. The daemon itself never calls it."""
+    schema_registry_username: Words | None = None
+    """Who logs in there, if somebody has to."""
+    schema_registry_password: Secret | None = None
+    """The password of ``schema_registry_username``."""
+    schema_registry_ca_file: Path | None = None
+    """PEM file with the authority that signed its certificate; without it, those that Python brings along are used."""
     config: dict[str, dict[str, str]] = {}
     """Topic settings of Kafka, by topic, that win over streamer's own when the topic is created."""
 
@@ -66,6 +76,7 @@ class TopicsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         longest = self.entity_topic(StreamKey(ConnectionName("c" * 40), EntityType.AVAILABILITY_ADJUSTMENT))
         if not TOPIC_NAME.fullmatch(longest):
             refuse("name", f"would make a name that Kafka refuses, such as {longest}")
+        self._check_registry()
 
     def entity_topic(self, key: StreamKey) -> str:
         """Where the entities of a stream go: ``mews.order-item``."""
@@ -100,6 +111,19 @@ class TopicsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     def transactional_id(self, shard: Shard) -> str:
         """The identity of a shard's producer: stable for ever, as a new holder of it fences the old one."""
         return f"{self.prefix}.streamer.{shard}"
+
+    def _check_registry(self) -> None:
+        """A login is whole, and there is something to log in to."""
+        login = {name: getattr(self, f"schema_registry_{name}") for name in ("username", "password", "ca_file")}
+        for name, value in login.items():
+            if value is not None and self.schema_registry is None:
+                refuse(f"schema_registry_{name}", "needs schema_registry, the URL")
+        if (login["username"] is None) != (login["password"] is None):
+            missing = "password" if login["password"] is None else "username"
+            refuse(f"schema_registry_{missing}", "is missing: a login has a name and a password")
+        if self.schema_registry is not None:
+            example, secret = "https://registry.example.com", login["password"] is not None
+            check_address("schema_registry", self.schema_registry, example=example, with_secret=secret)
 
 
 class ExportsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -273,6 +297,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         found = self.kafka.secrets()
         for connection in self.connections:
             found += [connection.client_token, connection.access_token]
+        if self.topics.schema_registry_password is not None:
+            found.append(self.topics.schema_registry_password)
         found += [entity.hash_key for entity in self.entity.values() if entity.hash_key is not None]
         return tuple(found)
 

@@ -106,7 +106,8 @@ class KafkaConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         if mechanism == "AWS_MSK_IAM" and protocol != "SASL_SSL":
             refuse("sasl_mechanism", 'AWS_MSK_IAM needs security_protocol = "SASL_SSL"')
         if self.oauth_token_url is not None:
-            check_address("oauth_token_url", self.oauth_token_url)
+            example = "https://login.example.com/oauth2/token"
+            check_address("oauth_token_url", self.oauth_token_url, example=example)
 
     def _check_certificates(self) -> None:
         """Files for TLS are there only where TLS is, and a key only with its certificate."""

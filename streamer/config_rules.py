@@ -63,16 +63,17 @@ def rooted_url(path: str, url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def check_address(path: str, url: str) -> None:
-    """A URL that a secret may be sent to: with a host, without a user or a fragment, and encrypted."""
+def check_address(path: str, url: str, *, example: str, with_secret: bool = True) -> None:
+    """A URL with a host, without a user or a fragment; encrypted where a secret is sent to it."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        refuse(path, "is no URL; expected one such as https://login.example.com/oauth2/token")
-    if not host or port == 0 or parts.fragment or "@" in parts.netloc:
-        refuse(path, "expected a URL such as https://login.example.com/oauth2/token")
-    _check_scheme(path, parts.scheme, host)
+        refuse(path, f"is no URL; expected one such as {example}")
+    if not host or port == 0 or parts.fragment or "@" in parts.netloc or parts.scheme not in ("http", "https"):
+        refuse(path, f"expected a URL such as {example}")
+    if with_secret:
+        _check_scheme(path, parts.scheme, host)
 
 
 def _check_scheme(path: str, scheme: str, host: str) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from streamer.commands.start import config_option
+from streamer.commands.start import config_option, json_option, log_level_option, start
+from streamer.commands.tables import print_json
 from streamer.config import Config, ConnectionConfig, load_config
 from streamer.model import ConnectionName, EntityType, Secret
 
@@ -22,6 +23,7 @@ def contract() -> None:
     Examples:
       streamer contract asyncapi --config config.toml > asyncapi.json
       streamer contract schemas --out schemas
+      streamer contract register --dry-run
     """
 
 
@@ -51,6 +53,33 @@ def schemas(out: Path) -> None:
         text = json.dumps(schema, indent=2, ensure_ascii=False)
         (out / f"{name}.schema.json").write_text(f"{text}\n", encoding="utf-8")
     click.echo(f"{len(made)} schemas written to {out}")
+
+
+@contract.command()
+@click.option("--dry-run", is_flag=True, help="Change nothing; ask the registry what it would say.")
+@json_option
+@config_option
+@log_level_option
+def register(config: Path | None, log_level: str | None, as_json: bool, dry_run: bool) -> None:
+    """Register the schemas with the Schema Registry of topics.schema_registry.
+
+    One subject for each topic, named after it with -value; what is registered already is left alone. For a release or a
+    cron job: the daemon never calls the registry. Needs the extra `registry`. Exits with 1 where a schema is refused.
+    """
+    from streamer.contract import registry
+    from streamer.contract.subjects import subjects
+
+    settings = start(config, log_level, default_level="critical")
+    refused = False
+    with registry.registry(settings.topics) as client:
+        for made in registry.register(client, subjects(settings), dry_run=dry_run):
+            refused |= made.verdict is registry.Verdict.REFUSED
+            if as_json:
+                print_json(made)
+                continue
+            version = f", version {made.version}" if made.version else ""
+            click.echo(f"{made.subject}: {made.verdict}{version}{f': {made.problem}' if made.problem else ''}")
+    click.get_current_context().exit(1 if refused else 0)
 
 
 def _settings(config: Path | None) -> Config:

@@ -92,15 +92,15 @@ def test_the_examples_commented_keys_are_right_too(tmp_path: Path) -> None:
     text = re.sub(r"(?m)^(oauth|aws)_.*$", "", text)
     text = re.sub(r"(?m)^(enterprise|chain)_ids = .*$", "", text)
     (tmp_path / "config.toml").write_text(text, encoding="utf-8")
-    config = load_config(
-        tmp_path / "config.toml", environ={**ENVIRON, "KAFKA_PASSWORD": "kafka-canary", "HASH_KEY": "hash-canary"}
-    )
+    passwords = {"KAFKA_PASSWORD": "kafka-canary", "SCHEMA_REGISTRY_PASSWORD": "registry-canary"}
+    config = load_config(tmp_path / "config.toml", environ={**ENVIRON, **passwords, "HASH_KEY": "hash-canary"})
     assert config.kafka.sasl_password == Secret("kafka-canary")
     assert config.kafka.ssl_key_password == Secret("key-canary")
     assert config.kafka.ssl_ca_file == tmp_path / "tls" / "ca.pem"
     assert config.topics.config == {"mews.reservation": {"min.compaction.lag.ms": "172800000"}}
     revealed = [secret.reveal() for secret in config.secrets()]
-    assert revealed == ["kafka-canary", "key-canary", "client-canary", "access-canary", "hash-canary"]
+    names = ("kafka", "key", "client", "access", "registry", "hash")
+    assert revealed == [f"{name}-canary" for name in names]
 
 
 def uncommented(text: str) -> str:

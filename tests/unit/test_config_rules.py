@@ -45,6 +45,17 @@ ID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
         ("[topics]\npartitions = 0", "topics.partitions: expected a whole number >= 1"),
         ("[topics]\npartitions = true", "topics.partitions: expected a whole number, not true or false"),
         ("[topics]\nreplication_factor = 0", "topics.replication_factor: expected 1 or more, or -1"),
+        ("[topics]\nschema_registry = 'registry:8081'", "topics.schema_registry: expected a URL such as https://reg"),
+        ("[topics]\nschema_registry_username = 'x'", "topics.schema_registry_username: needs schema_registry"),
+        (
+            "[topics]\nschema_registry = 'http://registry:8081'\nschema_registry_username = 'x'",
+            "topics.schema_registry_password: is missing",
+        ),
+        (
+            "[topics]\nschema_registry = 'http://registry:8081'\nschema_registry_username = 'x'\n"
+            "schema_registry_password = { env = 'MEWS_CLIENT_TOKEN' }",
+            "topics.schema_registry: expected https://; plain http:// is for this machine only",
+        ),
         ("[topics.config.mews.exports]\n'a' = '1'", "names with dots go in quotes"),
         ("[topics.config]\n'mews.export' = {}", 'topics.config."mews.export": is no topic'),
         ("[exports]\nmax_line_bytes = 0", "exports.max_line_bytes: expected a whole number >= 1"),
