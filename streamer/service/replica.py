@@ -165,7 +165,9 @@ class Replica:
         if working:
             done, late = await asyncio.wait(working, timeout=DRAIN_SECONDS)
             for task in done:
-                task.result()
+                # The group goes on meanwhile, and may give a shard to somebody else: its task is cancelled then.
+                if not task.cancelled():
+                    task.result()
             if late:
                 log.warning("drain_cut_short", seconds=DRAIN_SECONDS, shards_left=len(late))
 

@@ -18,7 +18,7 @@ import pytest
 from streamer.sandbox.exports import Status
 from streamer.sandbox.faults import Drip, FaultRule
 from streamer.sandbox.local_kafka import LocalKafka
-from tests.daemon import Daemon
+from tests.daemon import PATIENCE, Daemon
 from tests.proxy import Api, Trap, commit_after_records_to, request
 from tests.scene import Scene, staged
 
@@ -118,6 +118,27 @@ async def test_an_id_whose_commit_is_under_way_is_committed(
         await leaves(daemon, let_go=trap)
         assert (await scene.checkpoint())["state"]["phase"] == "waiting"
         await completes(scene)
+
+
+async def test_a_shard_that_moves_away_while_it_leaves_is_no_failure(
+    local_kafka: LocalKafka, prefix: str, tmp_path: Path
+) -> None:
+    # Two streams in shards far from each other: with a second member, one of them moves.
+    types = (TYPE, "AvailabilityBlock")
+    async with scenery(local_kafka, prefix, tmp_path, entity_types=types) as scene:
+        scene.hold("add")
+        scene.hold("add")
+        first = await scene.start()
+        await first.logged("shard_taken_over", times=2)
+        await scene.simulator.held(2, timeout=PATIENCE)
+        joining = scene.proxy.hold(request(Api.JOIN_GROUP))
+        second = await scene.start()
+        await joining.held()
+        await leaves(first, let_go=joining)
+        assert first.events("shard_given_up"), first.tail()
+        scene.simulator.release()
+        report = await scene.finish(second)
+        assert (report.completed, report.cycles, report.records) == (2, 2, 2 * LINES)
 
 
 async def test_it_leaves_while_it_waits_for_the_export(local_kafka: LocalKafka, prefix: str, tmp_path: Path) -> None:
