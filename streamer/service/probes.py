@@ -70,4 +70,8 @@ class Probes:
         return web.Response(text="ready\n" if ready else "not ready\n", status=200 if ready else 503)
 
     async def _serve_metrics(self, _request: web.Request) -> web.Response:
-        return web.Response(body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+        page = bytearray()
+        for part in self._metrics.parts():
+            page += part
+            await asyncio.sleep(0)  # whatever else is due
+        return web.Response(body=bytes(page), headers={"Content-Type": CONTENT_TYPE})
