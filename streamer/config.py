@@ -17,7 +17,6 @@ from msgspec import Meta
 
 from streamer.config_kafka import KafkaConfig as KafkaConfig
 from streamer.config_rules import (
-    CONNECTION_NAME,
     TOPIC_NAME,
     TOPIC_PREFIX,
     check_address,
@@ -30,7 +29,7 @@ from streamer.config_rules import (
 from streamer.config_values import Decoder, from_variable, read_toml, suggestion, with_overrides
 from streamer.core.scope import Scope
 from streamer.errors import ConfigError
-from streamer.model import PUBLIC_ENTITY_TYPES, ConnectionName, EntityType, Secret, Shard, StreamKey
+from streamer.model import CONNECTION_NAME, PUBLIC_ENTITY_TYPES, ConnectionName, EntityType, Secret, Shard, StreamKey
 
 CHECKPOINT_SHARDS = 16
 """Partitions of the checkpoint topic: how many replicas can share the work. Never changed, or streams would
@@ -82,6 +81,11 @@ class TopicsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         """Where the entities of a stream go: ``mews.order-item``."""
         name = self.name.replace("{prefix}", self.prefix).replace("{connection}", key.connection)
         return name.replace("{type}", key.entity_type.slug)
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether each connection has topics of its own."""
+        return "{connection}" in self.name
 
     @property
     def events(self) -> str:

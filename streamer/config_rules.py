@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 from streamer.errors import ConfigError
 
-CONNECTION_NAME = re.compile(r"[a-z0-9-]{1,40}")
 SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):[0-9]{1,5}")
 MEWS_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 TOPIC_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,248}")

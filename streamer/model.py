@@ -13,7 +13,9 @@ from typing import NewType, Self
 import msgspec
 
 ConnectionName = NewType("ConnectionName", str)
-"""Name of one Mews access token with its settings: ``[a-z0-9-]{1,40}``."""
+"""Name of one Mews access token with its settings."""
+
+CONNECTION_NAME = re.compile(r"[a-z0-9-]{1,40}")
 
 ExportId = NewType("ExportId", str)
 """Mews' id of an export, a lower-case UUID."""
@@ -64,6 +66,8 @@ class StreamKey(msgspec.Struct, frozen=True, order=True):
     def parse(cls, text: str) -> Self:
         """The stream that ``str()`` of a key names; ``ValueError`` where it names none."""
         connection, _, entity_type = text.partition("/")
+        if not CONNECTION_NAME.fullmatch(connection):
+            raise ValueError(f"{connection!r} is no name of a connection")
         return cls(ConnectionName(connection), EntityType(entity_type))
 
 

@@ -72,6 +72,8 @@ class Course:
         self.proxy = proxy
         self.daemons: list[Daemon] = []
         self.kills = 0
+        self.unconfigured: set[str] = set()
+        """Keys of streams that the settings of the next daemons leave out."""
         self.dice = dice
         self._kafka = kafka
         self._prefix = prefix
@@ -128,17 +130,34 @@ class Course:
         """The one that runs, or ran last."""
         return self.daemons[-1]
 
+    @property
+    def bootstrap_servers(self) -> str:
+        """The broker itself, past the proxy."""
+        return self._kafka.bootstrap_servers
+
     def topic(self, entity_type: str) -> str:
         return f"{self._prefix}.{slug(entity_type)}"
 
     @property
     def streams(self) -> list[tuple[int, str, str]]:
-        """Position of the connection, entity type and key of each stream."""
+        """Position of the connection, entity type and key of each stream that is configured."""
         return [
             (position, entity_type, f"{connection.name}/{entity_type}")
             for position, connection in enumerate(self._connections)
             for entity_type in connection.entity_types
+            if f"{connection.name}/{entity_type}" not in self.unconfigured
         ]
+
+    @property
+    def config(self) -> Path:
+        """The settings of the daemon that runs, or ran last."""
+        return self._directory / f"{self.daemon.name}.toml"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """With the secrets that the settings name."""
+        tokens = {f"COURSE_TOKEN_{n}": token for n, token in enumerate(self.simulator.settings.access_tokens)}
+        return {**tokens, "COURSE_CLIENT_TOKEN": self.simulator.settings.client_token}
 
     async def start(self, *, scope: Sequence[int] = (), **exports: str) -> Daemon:
         """Another daemon, with some settings of ``[exports]`` changed, and the first connection asking for some
@@ -146,9 +165,7 @@ class Course:
         number = len(self.daemons) + 1
         config = self._directory / f"daemon-{number}.toml"
         config.write_text(self._config({**self._exports, **exports}, scope))
-        environment = {f"COURSE_TOKEN_{n}": token for n, token in enumerate(self.simulator.settings.access_tokens)}
-        environment["COURSE_CLIENT_TOKEN"] = self.simulator.settings.client_token
-        daemon = Daemon(config, environment=environment, name=f"daemon-{number}")
+        daemon = Daemon(config, environment=self.environment, name=f"daemon-{number}")
         self.daemons.append(daemon)
         await self._open.enter_async_context(daemon)
         return daemon
@@ -319,7 +336,9 @@ host = "127.0.0.1"
 port = 0
 """
         for position, connection in enumerate(self._connections):
-            types = ", ".join(f'"{entity_type}"' for entity_type in connection.entity_types)
+            types = ", ".join(f'"{entity_type}"' for at, entity_type, _ in self.streams if at == position)
+            if not types:
+                continue
             text += f"""
 [[connections]]
 name = "{connection.name}"
@@ -336,10 +355,15 @@ entity_types = [{types}]
 
 def commit_after_tombstones_to(topic: str) -> Wanted:
     """The end of a transaction that has sent tombstones to the topic."""
+    return commit_after(topic, b"/gone/")
+
+
+def commit_after(topic: str, *words: bytes) -> Wanted:
+    """The end of a transaction that has sent all of these to the topic at once; nothing may be compressed."""
     sending: set[str | None] = set()
 
     def wanted(seen: Request) -> bool:
-        if seen.api == Api.PRODUCE and seen.names(topic) and b"/gone/" in seen.frame:
+        if seen.api == Api.PRODUCE and seen.names(topic) and all(word in seen.frame for word in words):
             sending.add(seen.transactional_id)
         if seen.api != Api.END_TXN or seen.transactional_id not in sending:
             return False

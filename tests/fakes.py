@@ -30,7 +30,7 @@ from streamer.core.partitioner import partition_of
 from streamer.core.scope import Scope
 from streamer.errors import RetriableError
 from streamer.kafka.checkpoints import Entry, prevailing
-from streamer.kafka.reading_back import Ends, Slice, Source
+from streamer.kafka.reading_back import Ends, Slice, Source, slice_of
 from streamer.mews.api import Accepted
 from streamer.model import EntityType, Export, ExportFile, ExportId, ExportStatus, Link, Shard, Window
 
@@ -326,14 +326,7 @@ class MemoryTopicReader:
         for start in range(0, len(within), self.slice_records):
             await asyncio.sleep(0)
             self.on_slice()
-            some = within[start : start + self.slice_records]
-            own = [record for record in some if source.has(list(record.headers))]
-            yield Slice(
-                keys=[record.key for record in own],
-                values=[record.value for record in own],
-                timestamps=[record.timestamp for record in own],
-                foreign=len(some) - len(own),
-            )
+            yield slice_of(within[start : start + self.slice_records], source)
 
     def _records(self, topic: str, partition: int) -> list[Record]:
         return [record for record in self._kafka.committed(topic) if record.partition == partition]
@@ -394,6 +387,7 @@ class MemoryMews:
         self.hold: asyncio.Event | None = None
         self.added: list[ExportId] = []
         self.asked: list[tuple[Window | None, Scope]] = []
+        self._told: dict[ExportId, tuple[str, Window | None]] = {}
         self.now: Callable[[], datetime | None] = lambda: None
         """What its answers' dates say."""
         self.is_heard = False
@@ -418,7 +412,8 @@ class MemoryMews:
         self.is_heard = True
         if scripted is None:
             self.added.append(ExportId(f"e{len(self.added) + 1}"))
-        answer = scripted or Accepted(Export(self.added[-1], ExportStatus.PENDING), self.now())
+            self._told[self.added[-1]] = entity_type.value, window
+        answer = scripted or Accepted(self._export(self.added[-1], ExportStatus.PENDING), self.now())
         if self.hold is not None:
             await self.hold.wait()
         if isinstance(answer, Exception):
@@ -434,7 +429,11 @@ class MemoryMews:
             raise answer
         if answer is None or isinstance(answer, Export):
             return answer
-        return Export(export_id, answer, self.listed() if answer is ExportStatus.SUCCESS else (), raw_status="Dozing")
+        return self._export(export_id, answer, self.listed() if answer is ExportStatus.SUCCESS else ())
+
+    def _export(self, export_id: ExportId, status: ExportStatus, files: tuple[ExportFile, ...] = ()) -> Export:
+        entity_type, window = self._told.get(export_id, ("", None))
+        return Export(export_id, status, files, raw_status="Dozing", entity_type=entity_type, window=window)
 
     def listed(self) -> tuple[ExportFile, ...]:
         """The files with fresh links."""

@@ -29,6 +29,9 @@ from streamer.errors import ConfigError, FatalError
 @click.option("--everything", is_flag=True, help="snapshot_now: publish every line, also what the topic says already.")
 @click.option("--export-id", metavar="ID", help="adopt_export: the id, from the log's export_accepted.")
 @click.option("--repeat", metavar="KEY", help="retire: the key once more, since all its entities get tombstones.")
+@click.option(
+    "--no-shared-keys", is_flag=True, help="retire: no other connection has any of its customers or companies."
+)
 @config_option
 @log_level_option
 def signal(
@@ -39,6 +42,7 @@ def signal(
     everything: bool,
     export_id: str | None,
     repeat: str | None,
+    no_shared_keys: bool,
 ) -> None:
     """Tells running streams to do something; KEY is that of a stream, or * for all.
 
@@ -52,34 +56,42 @@ def signal(
       abandon_export        give the export under way up and ask for a new one
       adopt_export          take this export for the answer to a request that is blocked
       let_tombstones_through   write those of the next snapshot however many they are
-      retire                tombstones for all entities of a stream that is not configured any more; not carried
-                            out by this version yet
+      retire                tombstones for all entities of a stream that is not configured any more
 
     \b
     Examples:
       streamer signal pause alpine-hotels/Reservation
       streamer signal snapshot_now '*' --everything
       streamer signal retry alpine-hotels/Bill
+      streamer signal retire sold-hotel/Bill --repeat sold-hotel/Bill
     """
     settings = start(config, log_level, default_level="error")
-    asked = _signal(name, everything=everything, export_id=export_id, repeat=repeat)
+    asked = _signal(name, everything=everything, export_id=export_id, repeat=repeat, no_shared_keys=no_shared_keys)
     _check_key(settings, asked, key)
     run_to_end(lambda: _write(settings, asked, key))
 
 
 async def _write(config: Config, asked: Signal, key: str) -> int:
     from streamer.kafka.signals import write_signal
+    from streamer.service.looking import stream_table
 
+    if isinstance(asked, Retire):
+        async with stream_table(config) as entries:
+            if key not in entries:
+                raise FatalError(
+                    f'no stream "{key}" was ever at work{suggestion(key, list(entries))}; nothing was written'
+                )
     offset = await write_signal(config, key, asked)
     click.echo(f"written to {config.topics.signals} at offset {offset}; the answer comes in {config.topics.events}")
     return 0
 
 
-def _signal(name: str, *, everything: bool, export_id: str | None, repeat: str | None) -> Signal:
+def _signal(name: str, *, everything: bool, export_id: str | None, repeat: str | None, no_shared_keys: bool) -> Signal:
     for option, value, of in (
         ("--everything", everything, "snapshot_now"),
         ("--export-id", export_id, "adopt_export"),
         ("--repeat", repeat, "retire"),
+        ("--no-shared-keys", no_shared_keys, "retire"),
     ):
         if value and name != of:
             raise ConfigError("", f"{option} is for {of}")
@@ -89,7 +101,7 @@ def _signal(name: str, *, everything: bool, export_id: str | None, repeat: str |
         if name == "adopt_export":
             return parse_signal(encode_signal(AdoptExport(export_id or "")))
         if name == "retire":
-            return Retire(repeat or "")
+            return Retire(repeat or "", shared_keys=not no_shared_keys)
         return parse_signal(b'{"signal": "%s"}' % name.encode())
     except SignalError:
         raise ConfigError("", "--export-id has to name an export, in lower case") from None
@@ -103,7 +115,6 @@ def _check_key(config: Config, asked: Signal, key: str) -> None:
             raise ConfigError("", f"{key} is still configured; take it out of the settings of all replicas first")
         if asked.stream != key:
             raise ConfigError("", f"this removes all entities of {key} from its topic; if so: --repeat {key}")
-        # Better said here than written for nobody: replicas hear only the signals to streams of their settings.
-        raise FatalError("no replica of this version carries retire out yet; nothing was written")
+        return
     if key != EVERYBODY and key not in known:
         raise ConfigError("", f'there is no stream "{key}"{suggestion(key, known)}; the settings have {known[0]}, …')

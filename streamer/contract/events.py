@@ -120,6 +120,15 @@ class SignalRejected(ExportEvent, frozen=True, kw_only=True, tag="signal_rejecte
     reason: str
 
 
+class StreamRetired(ExportEvent, frozen=True, kw_only=True, tag="stream_retired"):
+    """All entities that ``topic`` had of a stream have their tombstones, as the signal ``retire`` wanted."""
+
+    topic: str
+    tombstones: Count
+    seconds: float
+    partitions: dict[Annotated[str, Meta(pattern="^[0-9]+$")], PartitionOfExport]
+
+
 EVENTS: tuple[type[ExportEvent], ...] = (
     ExportRequested,
     ExportBlocked,
@@ -130,6 +139,7 @@ EVENTS: tuple[type[ExportEvent], ...] = (
     ExportExpired,
     SignalApplied,
     SignalRejected,
+    StreamRetired,
 )
 
 
@@ -175,6 +185,15 @@ _OWN: dict[type[ExportEvent], dict[str, Any]] = {
         "offset": 18,
         "key": "*",
         "reason": "the stream is not stopped",
+    },
+    StreamRetired: {
+        **_OF_NO_EXPORT,
+        "topic": "mews.reservation",
+        "tombstones": 31_997,
+        "seconds": 12.5,
+        "partitions": {
+            "0": {"records": 0, "tombstones": 31_997, "start": 36_102, "end": 68_100, "digest": "1f3c0a2b3d4e5f60"}
+        },
     },
     ExportFailed: {"reason": "the export's files are not those that publishing began with"},
 }

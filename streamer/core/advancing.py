@@ -25,7 +25,7 @@ def after_records(
         state,
         position=event.position,
         counts=state.counts + event.counts,
-        partitions=_plus(state.partitions, event.partitions),
+        partitions=plus(state.partitions, event.partitions),
         share=event.share,
     )
     events: tuple[Event, ...] = ()
@@ -34,7 +34,9 @@ def after_records(
         writer = Writer(stream, state.request, state.export_id, now)
         events = (writer.file_published(file=at.file, name=at.name, size=at.size),)
     known_partitions = checkpoint.partitions or event.topic_partitions
-    moved = checkpoint.moved_to(done, partitions=known_partitions, ends=_ends(checkpoint, event.partitions), error=None)
+    moved = checkpoint.moved_to(
+        done, partitions=known_partitions, ends=ends_with(checkpoint, event.partitions), error=None
+    )
     if not event.last:
         return Outcome(moved, events)
     if event.due:
@@ -60,9 +62,9 @@ def after_tombstones(
 ) -> Outcome:
     """A block more of its tombstones; with the last one, the end of the export."""
     done = msgspec.structs.replace(
-        state, counts=state.counts + event.counts, partitions=_plus(state.partitions, event.partitions)
+        state, counts=state.counts + event.counts, partitions=plus(state.partitions, event.partitions)
     )
-    checkpoint = checkpoint.moved_to(done, ends=_ends(checkpoint, event.partitions), error=None)
+    checkpoint = checkpoint.moved_to(done, ends=ends_with(checkpoint, event.partitions), error=None)
     if not event.last:
         return Outcome(checkpoint)
     # One that is found nowhere any more has no record that could be taken for an entity's.
@@ -72,7 +74,7 @@ def after_tombstones(
     )
 
 
-def _plus(earlier: Mapping[str, PartitionCounts], block: Mapping[int, PartitionCounts]) -> dict[str, PartitionCounts]:
+def plus(earlier: Mapping[str, PartitionCounts], block: Mapping[int, PartitionCounts]) -> dict[str, PartitionCounts]:
     """The counts of an export's partitions with those of a block more."""
     added = {str(partition): counts for partition, counts in block.items()}
     return {
@@ -81,6 +83,6 @@ def _plus(earlier: Mapping[str, PartitionCounts], block: Mapping[int, PartitionC
     }
 
 
-def _ends(checkpoint: Checkpoint, block: Mapping[int, PartitionCounts]) -> dict[str, int]:
+def ends_with(checkpoint: Checkpoint, block: Mapping[int, PartitionCounts]) -> dict[str, int]:
     """Where the partitions end that the stream has published to, with a block more."""
     return {**checkpoint.ends, **{str(partition): counts.end for partition, counts in block.items()}}

@@ -186,6 +186,24 @@ class Reconciling(msgspec.Struct, frozen=True, tag_field="phase", tag="reconcili
     due: int
 
 
+class Retiring(msgspec.Struct, frozen=True, tag_field="phase", tag="retiring"):
+    """No settings have the stream any more; now its entities in ``topic`` get their tombstones, because of a signal.
+
+    ``signal`` is the offset of that. How many have theirs is in ``partitions``.
+    """
+
+    signal: int
+    begun_at: datetime
+    topic: str
+    partitions: Mapping[str, PartitionCounts] = {}
+
+
+class Retired(msgspec.Struct, frozen=True, tag_field="phase", tag="retired"):
+    """All the stream's entities have their tombstones. Where settings have it again, it begins anew."""
+
+    at: datetime
+
+
 class Stopped(msgspec.Struct, frozen=True, tag_field="phase", tag="stopped"):
     """A person must look. At ``look_at`` the stream tries by itself to go on from ``before``."""
 
@@ -196,7 +214,7 @@ class Stopped(msgspec.Struct, frozen=True, tag_field="phase", tag="stopped"):
 
 
 Active = Idle | Requesting | Waiting | Publishing | Reconciling
-State = Active | Stopped
+State = Active | Stopped | Retiring | Retired
 
 
 class Completed(msgspec.Struct, frozen=True):

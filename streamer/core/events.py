@@ -6,12 +6,13 @@ Built from the lifecycle's states alone, so that an event says what the checkpoi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from streamer.core.checkpoint import Checkpoint, Publishing, Reconciling, Request
+from streamer.core.checkpoint import Checkpoint, PartitionCounts, Publishing, Reconciling, Request, Retiring
 from streamer.model import ExportId, StreamKey
 
 
@@ -90,7 +91,7 @@ class Writer(msgspec.Struct, frozen=True):
             requested_at=done.request.requested_at,
             ready_at=done.ready_at,
             seconds=round((self.now - done.request.requested_at).total_seconds(), 3),
-            partitions=dict(sorted(done.partitions.items(), key=lambda item: int(item[0]))),
+            partitions=_by_number(done.partitions),
         )
 
     def _event(self, event: str, /, *, part: str | None = None, **fields: Any) -> Event:
@@ -117,17 +118,37 @@ def signal_event(
     about no export, so what tells of one is null.
     """
     name = "signal_applied" if reason is None else "signal_rejected"
+    why = {} if reason is None else {"reason": reason}
+    return _of_a_signal(stream, name, offset, now, signal=signal, offset=offset, key=key, **why)
+
+
+def retired_event(stream: StreamKey, done: Retiring, *, now: datetime) -> Event:
+    """Every entity that the topic had of the stream has its tombstone, between the offsets given per partition."""
+    return _of_a_signal(
+        stream,
+        "stream_retired",
+        done.signal,
+        now,
+        topic=done.topic,
+        tombstones=sum(counts.tombstones for counts in done.partitions.values()),
+        seconds=round((now - done.begun_at).total_seconds(), 3),
+        partitions=_by_number(done.partitions),
+    )
+
+
+def _of_a_signal(stream: StreamKey, event: str, signal: int, now: datetime, /, **fields: Any) -> Event:
     body = {
-        "event": name,
+        "event": event,
         "connection": stream.connection,
         "entity_type": stream.entity_type,
         "export_id": None,
         "kind": None,
         "window": None,
         "at": now,
-        "signal": signal,
-        "offset": offset,
-        "key": key,
-        **({} if reason is None else {"reason": reason}),
+        **fields,
     }
-    return Event(name=name, ce_id=f"{stream}/signals/{offset}/{name}", body=body)
+    return Event(name=event, ce_id=f"{stream}/signals/{signal}/{event}", body=body)
+
+
+def _by_number(partitions: Mapping[str, PartitionCounts]) -> dict[str, PartitionCounts]:
+    return dict(sorted(partitions.items(), key=lambda item: int(item[0])))

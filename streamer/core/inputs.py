@@ -118,7 +118,8 @@ class Published(msgspec.Struct, frozen=True):
 class Entombed(msgspec.Struct, frozen=True):
     """A block of tombstones lies in the transaction; counts are those of the block alone.
 
-    With ``last`` the export is complete. Those that are still due are withheld then, because of ``withheld_why``.
+    With ``last`` the export is complete, or the stream retired. Those of an export that are still due are withheld
+    then, because of ``withheld_why``.
     """
 
     counts: Counts
@@ -135,7 +136,17 @@ class Overflowed(msgspec.Struct, frozen=True):
 
 
 class LookedAt(msgspec.Struct, frozen=True):
-    """A stopped stream tries again where it was."""
+    """A stopped stream tries again where it was; a retired one is configured again."""
+
+
+class TakenOut(msgspec.Struct, frozen=True):
+    """A person has told to retire a stream that no settings have, by the signal at this offset.
+
+    ``topic`` is where its entities are.
+    """
+
+    signal: int
+    topic: str
 
 
 Input = (
@@ -153,4 +164,5 @@ Input = (
     | Entombed
     | Overflowed
     | LookedAt
+    | TakenOut
 )

@@ -9,10 +9,11 @@
     any of them ──Refused──> stopped ──LookedAt──> what it was before; publishing ──Overflowed──> stopped
     requesting ──FiltersRefused──> idle, without windows for a day
     by signals: requesting ──Adopted──> waiting; waiting, publishing ──Abandoned──> idle
+    any of them ──TakenOut──> retiring ──Entombed (last)──> retired ──LookedAt──> idle, as if it had never lived
     publishing ──Published, below an offset that was published before──> idle: the topic was made anew
 
 Rule 1: everything that changes a state is decided from here; the loops around it carry out what it says. What a block
-adds is in ``core.advancing``, what an end leaves behind in ``core.ending``.
+adds is in ``core.advancing``, what an end leaves behind in ``core.ending``, how a stream retires in ``core.retiring``.
 Rule 2: each arrow is one checkpoint, committed together with the events that the arrow returns.
 Rule 3: ``transition`` names every pair of state and input. A new state or input makes mypy refuse this file until
 each pair has been decided; a pair that can't happen raises ``LifecycleError``, which is a defect, not a fault.
@@ -35,6 +36,8 @@ from streamer.core.checkpoint import (
     Reconciling,
     Request,
     Requesting,
+    Retired,
+    Retiring,
     State,
     Stopped,
     Waiting,
@@ -57,7 +60,9 @@ from streamer.core.inputs import (
     Ready,
     Refused,
     Retried,
+    TakenOut,
 )
+from streamer.core.retiring import after_entombing, after_taking_out, begun_anew
 from streamer.errors import StreamerError
 from streamer.model import ExportId, ExportKind, StreamKey
 
@@ -71,7 +76,7 @@ def transition(stream: StreamKey, checkpoint: Checkpoint, event: Input, *, now: 
     state = checkpoint.state
     match state:
         case Idle():
-            return _from_idle(checkpoint, state, event, now=now)
+            return _from_idle(stream, checkpoint, state, event, now=now)
         case Requesting():
             return _from_requesting(stream, checkpoint, state, event, now=now)
         case Waiting():
@@ -81,12 +86,14 @@ def transition(stream: StreamKey, checkpoint: Checkpoint, event: Input, *, now: 
         case Reconciling():
             return _from_reconciling(stream, checkpoint, state, event, now=now)
         case Stopped():
-            return _from_stopped(checkpoint, state, event)
+            return _from_stopped(stream, checkpoint, state, event, now=now)
+        case Retiring() | Retired():
+            return _from_retiring(stream, checkpoint, state, event, now=now)
         case _:
             assert_never(state)
 
 
-def _from_idle(checkpoint: Checkpoint, state: Idle, event: Input, *, now: datetime) -> Outcome:
+def _from_idle(stream: StreamKey, checkpoint: Checkpoint, state: Idle, event: Input, *, now: datetime) -> Outcome:
     match event:
         case Due():
             cycle = checkpoint.cycle + 1
@@ -96,6 +103,8 @@ def _from_idle(checkpoint: Checkpoint, state: Idle, event: Input, *, now: dateti
             return Outcome(checkpoint.moved_to(Requesting(request=request), cycle=cycle, **met))
         case Refused():
             return Outcome(_stopped(checkpoint, event, state, now=now))
+        case TakenOut():
+            return after_taking_out(stream, checkpoint, event, now=now)
         case (
             Retried()
             | Added()
@@ -145,6 +154,8 @@ def _from_requesting(
             return Outcome(noted, () if state.blocked_since else (told,))
         case Refused():
             return Outcome(_stopped(checkpoint, event, state, now=now))
+        case TakenOut():
+            return after_taking_out(stream, checkpoint, event, now=now)
         case Due() | Ready() | Ended() | Abandoned() | Published() | Entombed() | Overflowed() | LookedAt():
             raise _impossible(state, event)
         case _:
@@ -171,6 +182,8 @@ def _from_waiting(stream: StreamKey, checkpoint: Checkpoint, state: Waiting, eve
             return after_abandonment(stream, checkpoint, state, event, now=now)
         case Refused():
             return Outcome(_stopped(checkpoint, event, state, now=now))
+        case TakenOut():
+            return after_taking_out(stream, checkpoint, event, now=now)
         case (
             Due()
             | Retried()
@@ -205,6 +218,8 @@ def _from_publishing(
             return Outcome(msgspec.structs.replace(stopped, **wanted_again(checkpoint, state.request)), (told,))
         case Refused():
             return Outcome(_stopped(checkpoint, event, state, now=now))
+        case TakenOut():
+            return after_taking_out(stream, checkpoint, event, now=now)
         case Due() | Retried() | Added() | Adopted() | Blocked() | FiltersRefused() | Ready() | Entombed() | LookedAt():
             raise _impossible(state, event)
         case _:
@@ -221,6 +236,8 @@ def _from_reconciling(
             return after_abandonment(stream, checkpoint, state, event, now=now)
         case Refused():
             return Outcome(_stopped(checkpoint, event, state, now=now))
+        case TakenOut():
+            return after_taking_out(stream, checkpoint, event, now=now)
         case (
             Due()
             | Retried()
@@ -239,10 +256,12 @@ def _from_reconciling(
             assert_never(event)
 
 
-def _from_stopped(checkpoint: Checkpoint, state: Stopped, event: Input) -> Outcome:
+def _from_stopped(stream: StreamKey, checkpoint: Checkpoint, state: Stopped, event: Input, *, now: datetime) -> Outcome:
     match event:
         case LookedAt():
             return Outcome(checkpoint.moved_to(state.before))
+        case TakenOut():
+            return transition(stream, checkpoint.moved_to(state.before), event, now=now)
         case (
             Due()
             | Retried()
@@ -257,6 +276,37 @@ def _from_stopped(checkpoint: Checkpoint, state: Stopped, event: Input) -> Outco
             | Published()
             | Entombed()
             | Overflowed()
+        ):
+            raise _impossible(state, event)
+        case _:
+            assert_never(event)
+
+
+def _from_retiring(
+    stream: StreamKey, checkpoint: Checkpoint, state: Retiring | Retired, event: Input, *, now: datetime
+) -> Outcome:
+    match event:
+        case LookedAt():
+            return begun_anew(checkpoint)
+        case Entombed() if isinstance(state, Retiring):
+            return after_entombing(stream, checkpoint, state, event, now=now)
+        case TakenOut() if isinstance(state, Retired):
+            return after_taking_out(stream, checkpoint, event, now=now)
+        case (
+            Due()
+            | Retried()
+            | Added()
+            | Adopted()
+            | Blocked()
+            | FiltersRefused()
+            | Refused()
+            | Ready()
+            | Ended()
+            | Abandoned()
+            | Published()
+            | Entombed()
+            | Overflowed()
+            | TakenOut()
         ):
             raise _impossible(state, event)
         case _:

@@ -176,13 +176,16 @@ class Origin:
         ]
 
 
-def tombstone_headers(*, export_id: ExportId, stream: StreamKey, key: bytes, headers: bool) -> list[Header]:
-    """Headers of the record that says that the entity of this key is gone, as a snapshot has shown."""
+def tombstone_headers(*, cause: str, stream: StreamKey, key: bytes, headers: bool) -> list[Header]:
+    """Headers of the record that says that the entity of this key is gone, as its ``cause`` has it.
+
+    That is the id of the snapshot that has shown it, or of the stream's retirement.
+    """
     if not headers:
         return []
     return [
         _SPECVERSION,
-        ("ce_id", f"{export_id}/gone/".encode() + key),
+        ("ce_id", f"{cause}/gone/".encode() + key),
         ("ce_source", stream.source.encode()),
         ("ce_type", f"com.mews.{stream.entity_type.value}".encode()),
     ]

@@ -12,7 +12,18 @@ from typing import assert_never
 
 import msgspec
 
-from streamer.core.checkpoint import Checkpoint, Idle, Publishing, Reconciling, Request, Requesting, Stopped, Waiting
+from streamer.core.checkpoint import (
+    Checkpoint,
+    Idle,
+    Publishing,
+    Reconciling,
+    Request,
+    Requesting,
+    Retired,
+    Retiring,
+    Stopped,
+    Waiting,
+)
 from streamer.core.inputs import Due
 from streamer.core.windows import TRIES, Cut, LedgerWindows, WindowRules, cut
 from streamer.model import ExportId, ExportKind
@@ -54,7 +65,7 @@ class Publish(msgspec.Struct, frozen=True):
 
 
 class LookAgain(msgspec.Struct, frozen=True):
-    """A stopped stream's time has come to try again where it was."""
+    """A stopped stream's time has come to try again where it was, or a retired one is configured again."""
 
 
 class AskTime(msgspec.Struct, frozen=True):
@@ -111,6 +122,8 @@ def next_step(checkpoint: Checkpoint, *, now: datetime, server_now: datetime | N
             return Publish(state)
         case Stopped():
             return LookAgain() if state.look_at <= now else Sleep(state.look_at)
+        case Retiring() | Retired():
+            return LookAgain()
         case _:
             assert_never(state)
 

@@ -19,12 +19,14 @@ from streamer.core.checkpoint import (
     Publishing,
     Reconciling,
     Requesting,
+    Retired,
+    Retiring,
     Stopped,
     Waiting,
     WantedSnapshot,
 )
 from streamer.core.events import Outcome, signal_event
-from streamer.core.inputs import Abandoned, Adopted, LookedAt
+from streamer.core.inputs import Abandoned, Adopted, LookedAt, TakenOut
 from streamer.core.lifecycle import transition
 from streamer.errors import StreamerError
 from streamer.model import EntityType, ExportId, StreamKey
@@ -77,9 +79,13 @@ class Retry(_Signal, frozen=True, tag="retry"):
 
 
 class Retire(_Signal, frozen=True, tag="retire"):
-    """Write tombstones for all entities of a stream that is no longer configured; ``stream`` repeats its key."""
+    """Write tombstones for all entities of a stream that is no longer configured; ``stream`` repeats its key.
+
+    ``shared_keys`` false: no other connection reaches any of them, whatever the settings say.
+    """
 
     stream: str
+    shared_keys: bool = True
 
 
 Wish = SnapshotNow | WindowNow | Pause | Resume | LetTombstonesThrough
@@ -147,6 +153,47 @@ def heed(stream: StreamKey, checkpoint: Checkpoint, record: SignalRecord, *, now
     except SignalError as error:
         effect, reason = Outcome(checkpoint), str(error)
     return answered(stream, record, effect, reason, now=now)
+
+
+class Remains(msgspec.Struct, frozen=True):
+    """What a stream without settings has left, as far as its retirement goes by that.
+
+    ``topic`` is where its entities are. ``shared_keys``: others may reach the same ones. ``tellable``: its records can
+    be told from those of others.
+    """
+
+    topic: str
+    shared_keys: bool
+    tellable: bool
+
+
+def heed_unconfigured(
+    stream: StreamKey, checkpoint: Checkpoint, record: SignalRecord, remains: Remains, *, now: datetime
+) -> Outcome:
+    """The same as ``heed``, for a stream that no settings have: all that can be done with it is to retire it."""
+    try:
+        signal = parse_signal(record.value)
+        if not isinstance(signal, Retire):
+            raise SignalError("there is no such stream in the settings")
+        _check_retirement(stream, checkpoint, signal, remains)
+        effect = transition(stream, checkpoint, TakenOut(record.offset, remains.topic), now=now)
+        reason = None
+    except SignalError as error:
+        effect, reason = Outcome(checkpoint), str(error)
+    return answered(stream, record, effect, reason, now=now)
+
+
+def _check_retirement(stream: StreamKey, checkpoint: Checkpoint, signal: Retire, remains: Remains) -> None:
+    if signal.stream != str(stream):
+        raise SignalError('"stream" has to repeat the key')
+    if isinstance(checkpoint.state, Retiring):
+        raise SignalError("the stream is being retired already")
+    if not remains.tellable:
+        raise SignalError(f"records in {remains.topic} have no headers, so nobody can tell which are of this stream")
+    if remains.shared_keys and signal.shared_keys:
+        raise SignalError(
+            f'other connections may have the same keys in {remains.topic}; where none has, add "shared_keys": false'
+        )
 
 
 def answered(stream: StreamKey, record: SignalRecord, effect: Outcome, reason: str | None, *, now: datetime) -> Outcome:
@@ -217,7 +264,7 @@ def _abandoned(stream: StreamKey, checkpoint: Checkpoint, *, now: datetime) -> O
             return transition(stream, checkpoint, Abandoned("abandoned by a signal"), now=now)
         case Requesting():
             raise SignalError("Mews has not accepted an export yet, so there is none to abandon")
-        case Idle() | Stopped():
+        case Idle() | Stopped() | Retiring() | Retired():
             raise SignalError("no export is under way")
         case _:
             assert_never(checkpoint.state)

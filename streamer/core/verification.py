@@ -31,7 +31,7 @@ _BEFORE_ANY = (-1, -1)
 
 
 class Told(msgspec.Struct, frozen=True):
-    """An event, as a consumer reads it."""
+    """An event, as a consumer reads it; ``signal`` and ``offset`` are those of a signal that it answers."""
 
     event: str
     connection: str
@@ -49,10 +49,19 @@ class Told(msgspec.Struct, frozen=True):
     tombstones: int = 0
     requested_at: datetime = datetime.min.replace(tzinfo=UTC)
     partitions: Mapping[str, PartitionCounts] = {}
+    signal: str | None = None
+    offset: int = 0
 
     @property
     def stream(self) -> str:
         return f"{self.connection}/{self.entity_type}"
+
+    @property
+    def names(self) -> str:
+        """By what records refer to it: an export's id, or the retirement that a signal has begun."""
+        if self.event == "signal_applied" and self.signal == "retire":
+            return f"retire-{self.offset}"
+        return self.export_id or ""
 
 
 class Seen(Protocol):

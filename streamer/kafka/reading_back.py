@@ -12,8 +12,8 @@ until everything before the end is decided.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Mapping
-from itertools import islice
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from itertools import compress, islice
 from typing import Any, Final, Self
 
 import msgspec
@@ -72,7 +72,9 @@ class Ends(msgspec.Struct, frozen=True):
 
 
 class Slice(msgspec.Struct):
-    """Some records of a partition, in the order of their offsets; columns of equal length, without foreign records."""
+    """Some records of a partition, in the order of their offsets; columns of equal length, without foreign records,
+    but for those that make a key theirs.
+    """
 
     keys: list[bytes]
     values: list[bytes | None]
@@ -86,13 +88,15 @@ class Source(msgspec.Struct, frozen=True):
     """Whose records are read back.
 
     ``header`` is the value of ``ce_source``. ``or_none``: records without that header are ours too, which is so where
-    records have no headers and nobody else writes to the topic.
+    records have no headers and nobody else writes to the topic. ``gives_way``: what somebody else has written later
+    under a key of ours makes it theirs; it is read like a tombstone.
     """
 
     header: bytes
     or_none: bool = False
+    gives_way: bool = False
 
-    def has(self, headers: list[tuple[str, bytes]]) -> bool:
+    def has(self, headers: Sequence[tuple[str, bytes]]) -> bool:
         """Whether a record with these headers is ours."""
         if ("ce_source", self.header) in headers:
             return True
@@ -151,7 +155,7 @@ class TopicReader:
                     # On its way while this one is decoded.
                     fetching = asyncio.ensure_future(self._fetched(place, fetched.next_offset))
                 while records := list(islice(fetched.records, _SLICE_RECORDS)):
-                    yield _own(records, source)
+                    yield slice_of(records, source)
                     await asyncio.sleep(0)
                 if fetched.next_offset >= ends.end:
                     return
@@ -221,11 +225,18 @@ class _Records(PartitionRecords):  # type: ignore[misc]
         return record
 
 
-def _own(records: list[Any], source: Source) -> Slice:
-    own = [record for record in records if record.key is not None and source.has(record.headers)]
+def slice_of(records: Sequence[Any], source: Source) -> Slice:
+    """What of these records counts, from wherever they come."""
+    keyed = [record for record in records if record.key is not None]
+    own = [source.has(record.headers) for record in keyed]
+    counts = keyed if source.gives_way else list(compress(keyed, own))
     return Slice(
-        keys=[record.key for record in own],
-        values=[record.value for record in own],
-        timestamps=[record.timestamp for record in own],
-        foreign=len(records) - len(own),
+        keys=[record.key for record in counts],
+        values=(
+            [record.value if ours else None for record, ours in zip(keyed, own, strict=True)]
+            if source.gives_way
+            else [record.value for record in counts]
+        ),
+        timestamps=[record.timestamp for record in counts],
+        foreign=len(records) - sum(own),
     )

@@ -41,6 +41,8 @@ class Signals:
     """The signals that have come, in the order of the topic."""
 
     def __init__(self) -> None:
+        self.end = 0
+        """One past the offset of the last that has come."""
         self._kept: deque[SignalRecord] = deque(maxlen=_MOST_KEPT)
         self._arrived = asyncio.Condition()
 
@@ -48,6 +50,7 @@ class Signals:
         """Hand out what has come. Records come in the order of their offsets."""
         async with self._arrived:
             self._kept.extend(records)
+            self.end = records[-1].offset + 1
             self._arrived.notify_all()
 
     def inbox(self, stream: StreamKey) -> StreamInbox:
@@ -57,6 +60,15 @@ class Signals:
     def first(self, stream: StreamKey, after: int) -> SignalRecord | None:
         """The first one for a stream at this offset or behind it."""
         return next((record for record in self._kept if record.offset >= after and record.is_for(stream)), None)
+
+    def keys(self) -> set[str]:
+        """The keys that any have."""
+        return {record.key for record in self._kept}
+
+    async def beyond(self, end: int) -> None:
+        """Wait until one has come, for whomever, at this offset or behind it."""
+        async with self._arrived:
+            await self._arrived.wait_for(lambda: self.end > end)
 
     async def arrival(self, stream: StreamKey, after: int) -> None:
         """Wait until there is such a one."""

@@ -161,6 +161,16 @@ async def _describe_new(admin: TopicAdmin, names: Iterable[str]) -> dict[str, To
     return await admin.describe(wanted)
 
 
+async def partitions_of(config: Config, name: str) -> int:
+    """How many partitions a topic has, 0 where there is none of that name. Raises ``KafkaUnavailableError``."""
+    admin = await TopicAdmin.connect(config)
+    try:
+        topic = (await admin.describe([name])).get(name)
+    finally:
+        await admin.close()
+    return topic.partitions if topic else 0
+
+
 async def prepare_topics(config: Config) -> dict[str, Topic]:
     """Every topic of ``config``, by name, made where missing. Raises ``FatalError`` where one can't be had.
 

@@ -29,7 +29,7 @@ from streamer.service.clock import Clock
 from streamer.service.fetching import fetch_again
 from streamer.service.gathering import Begun, Gatherer
 from streamer.service.reading import Links
-from streamer.service.reconciling import Reconciler
+from streamer.service.reconciling import Reconciler, must_be_known
 from streamer.service.session import Session
 
 log = structlog.get_logger()
@@ -97,13 +97,14 @@ class Burial:
         self, session: Session, ends: Ends, state: Reconciling, partitions: int
     ) -> AsyncGenerator[Tombstones, None]:
         """All that are still due. Raises ``ExportLostError`` where nobody can tell any more what the export held."""
-        block = _Block(session, state, self._key, headers=self._headers)
+        block = TombstoneBlock(session, self._key, cause=state.export_id, headers=self._headers)
+        before = must_be_known(state.request)
         first = 0
         while first < partitions:
             comparison = self._reconciler.current
             if comparison is None or (comparison.first, comparison.end) != (0, partitions):
                 comparison = await self._see_all(session, ends, state, Share(first=first), partitions)
-            async with aclosing(self._reconciler.keys_of_the_gone(ends, state.request, comparison)) as keys:
+            async with aclosing(self._reconciler.keys_of_the_gone(ends, comparison, before=before)) as keys:
                 async for partition, key in keys:
                     block.add(partition, key)
                     if block.size >= self._block_bytes:
@@ -118,7 +119,7 @@ class Burial:
         """A comparison that has seen the whole export, in a new session or for another share."""
         fetched_at = self._clock.monotonic()
         export = await fetch_again(self._links, state)
-        comparison = await self._reconciler.compare(ends, state.request, share, partitions)
+        comparison = await self._reconciler.compare(ends, share, partitions)
         end = start_of(export.files, len(export.files))
         begun = Begun(fetched_at, end, partitions)
         await self._gatherer.see(session, ends, export, begun, comparison)
@@ -133,34 +134,20 @@ class Burial:
         last: bool = False,
         why: str = "",
     ) -> Checkpoint:
-        tallies = block.tallies if block else {}
-        counts = Counts(tombstones=sum(tally.records for tally in tallies.values()))
-
-        def decide(offsets: Mapping[int, Offsets]) -> Outcome:
-            entombed = Entombed(
-                counts=counts,
-                partitions=partition_counts(tallies, offsets, tombstones=True),
-                last=last,
-                withheld_why=why,
-            )
+        def decide(entombed: Entombed) -> Outcome:
+            entombed = msgspec.structs.replace(entombed, last=last, withheld_why=why)
             return transition(self._key, checkpoint, entombed, now=self._clock.now())
 
-        return await session.commit(
-            self._key,
-            decide,
-            topic=self._topic,
-            batches=block.batches if block else None,
-            counts=counts,
-        )
+        return await commit_tombstones(session, self._key, self._topic, block, decide)
 
 
-class _Block:
-    """Tombstones as they are gathered."""
+class TombstoneBlock:
+    """Tombstones of a stream as they are gathered, with their ``cause``: an export's id, or that of a retirement."""
 
-    def __init__(self, session: Session, state: Reconciling, key: StreamKey, *, headers: bool) -> None:
+    def __init__(self, session: Session, key: StreamKey, *, cause: str, headers: bool) -> None:
         self._session = session
-        self._state = state
         self._key = key
+        self._cause = cause
         self._headers = headers
         self._begin()
 
@@ -170,7 +157,7 @@ class _Block:
         self._tallies: dict[int, Tally] = {}
 
     def add(self, partition: int, key: bytes) -> None:
-        headers = tombstone_headers(export_id=self._state.export_id, stream=self._key, key=key, headers=self._headers)
+        headers = tombstone_headers(cause=self._cause, stream=self._key, key=key, headers=self._headers)
         self._batches.append(partition, key, None, headers)
         one = Tally(1, digest_of(key, b""))
         self._tallies[partition] = self._tallies.get(partition, Tally()).plus(one)
@@ -180,6 +167,24 @@ class _Block:
         taken = Tombstones(self._batches, self._tallies)
         self._begin()
         return taken
+
+
+async def commit_tombstones(
+    session: Session,
+    key: StreamKey,
+    topic: str,
+    block: Tombstones | None,
+    decide: Callable[[Entombed], Outcome],
+) -> Checkpoint:
+    """Publish a block, if there is one, with what is decided of it. Raises ``ProducerLostError``."""
+    tallies = block.tallies if block else {}
+    counts = Counts(tombstones=sum(tally.records for tally in tallies.values()))
+
+    def conclude(offsets: Mapping[int, Offsets]) -> Outcome:
+        return decide(Entombed(counts, partition_counts(tallies, offsets, tombstones=True)))
+
+    batches = block.batches if block else None
+    return await session.commit(key, conclude, topic=topic, batches=batches, counts=counts)
 
 
 def partition_counts(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from streamer.core.checkpoint import Checkpoint
 from streamer.core.events import Outcome
@@ -14,10 +15,21 @@ from streamer.service.session import Session
 
 
 class Heeding:
-    """Heeds the signals of one stream, each in one transaction with its answer and the offset behind it."""
+    """Heeds the signals of one stream, each in one transaction with its answer and the offset behind it.
 
-    def __init__(self, progress: Progress, *, clock: Clock, metrics: StreamMetrics) -> None:
+    ``decide`` says what comes of a signal: ``core.signals.heed``, but for streams that no settings have.
+    """
+
+    def __init__(
+        self,
+        progress: Progress,
+        *,
+        clock: Clock,
+        metrics: StreamMetrics,
+        decide: Callable[[Checkpoint, SignalRecord], Outcome] | None = None,
+    ) -> None:
         self._progress = progress
+        self._decide = decide or self._as_configured
         self._clock = clock
         self._metrics = metrics
 
@@ -29,11 +41,10 @@ class Heeding:
         return checkpoint
 
     async def _heed_one(self, session: Session, checkpoint: Checkpoint, record: SignalRecord) -> Checkpoint:
-        key = self._progress.key
         told = []
 
         def decide() -> Outcome:
-            outcome = heed(key, checkpoint, record, now=self._clock.now())
+            outcome = self._decide(checkpoint, record)
             told.append(outcome.events[-1])
             return outcome
 
@@ -44,6 +55,9 @@ class Heeding:
         )
         self._metrics.signalled(applied="reason" not in answer)
         return heeded
+
+    def _as_configured(self, checkpoint: Checkpoint, record: SignalRecord) -> Outcome:
+        return heed(self._progress.key, checkpoint, record, now=self._clock.now())
 
     async def call_away(self, away: asyncio.Event) -> None:
         """Set ``away`` once a signal has come that wants the stream to leave the export that it publishes."""

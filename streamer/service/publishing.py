@@ -149,7 +149,7 @@ class ExportPublisher:
         """What the export is compared with; None where it isn't, or where there is nothing to compare it with yet."""
         if not self._reconciler.compares(state):
             return None
-        comparison = await self._reconciler.compare(ends, state.request, state.share, partitions)
+        comparison = await self._reconciler.compare(ends, state.share, partitions, window=state.request.window)
         is_all = comparison.end == partitions and not comparison.too_large
         if state.share is None and is_all and not len(comparison.table):
             self._reconciler.drop()

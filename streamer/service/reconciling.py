@@ -23,7 +23,7 @@ from streamer.core.differences import EVER, Budget, Table, Withholding, facts_of
 from streamer.core.ending import topic_scope
 from streamer.errors import StreamerError
 from streamer.kafka.reading_back import Ends, Slice, Source
-from streamer.model import EntityType, ExportKind, StreamKey
+from streamer.model import EntityType, ExportKind, StreamKey, Window
 from streamer.service.ahead import Ends as Endings
 from streamer.service.clock import Clock
 
@@ -109,16 +109,19 @@ class Reconciler:
         suits = state.request.kind is ExportKind.SNAPSHOT or self._key.entity_type is EntityType.LEDGER_ENTRY
         return self._settings.enabled and state.request.changes_only and suits
 
-    async def compare(self, endings: Endings, request: Request, share: Share | None, partitions: int) -> Comparison:
+    async def compare(
+        self, endings: Endings, share: Share | None, partitions: int, *, window: Window | None = None
+    ) -> Comparison:
         """Read back what the topic says of a share of the partitions, or of as many as there is memory for.
 
-        It is the current one from then on, instead of the last. Raises ``KafkaUnavailableError``, ``LeftOffError``.
+        With a ``window``, only what is about as young. It is the current one from then on, instead of the last. Raises
+        ``KafkaUnavailableError``, ``LeftOffError``.
         """
         self.drop()
         share = share or Share()
         since = None
-        if request.window is not None:
-            since = int((request.window.start - _LEDGER_SLACK).timestamp() * 1000)
+        if window is not None:
+            since = int((window.start - _LEDGER_SLACK).timestamp() * 1000)
         started = self._clock.monotonic()
         async with self._open_reader() as reader:
             ends = await reader.ends(self._settings.topic, partitions, since=since)
@@ -224,19 +227,21 @@ class Reconciler:
             first=comparison.end,
             entities=share.entities + comparison.table.entities,
             unseen=share.unseen + comparison.table.gone_before(EVER),
-            gone=share.gone + comparison.table.gone_before(_oldest(request)),
+            gone=share.gone + comparison.table.gone_before(must_be_known(request)),
         )
 
     async def keys_of_the_gone(
-        self, endings: Endings, request: Request, comparison: Comparison
+        self, endings: Endings, comparison: Comparison, *, before: int
     ) -> AsyncGenerator[tuple[int, bytes], None]:
         """Partition and key of each entity that is gone, once all of the snapshot's lines are seen; each once.
+
+        Of those only that changed last ``before`` a moment, in microseconds (``must_be_known``).
 
         The table holds digests, so the keys come from the topic, which is read once more, as far as it takes. Raises
         ``KafkaUnavailableError``, ``LeftOffError``.
         """
-        table, settings, oldest = comparison.table, self._settings, _oldest(request)
-        partitions = [n for n in range(comparison.first, comparison.end) if table.gone_before(oldest, n)]
+        table, settings = comparison.table, self._settings
+        partitions = [n for n in range(comparison.first, comparison.end) if table.gone_before(before, n)]
         if not partitions:
             return
         async with self._open_reader() as reader:
@@ -248,9 +253,9 @@ class Reconciler:
                     async for some in slices:
                         self._check_time(endings)
                         facts = facts_of(some.keys, [0] * len(some.keys), [None] * len(some.keys))
-                        for place in np.flatnonzero(table.bury(partition, facts, oldest)).tolist():
+                        for place in np.flatnonzero(table.bury(partition, facts, before)).tolist():
                             yield partition, some.keys[place]
-                        if not table.gone_before(oldest, partition):
+                        if not table.gone_before(before, partition):
                             break
 
     def _check_time(self, endings: Endings) -> None:
@@ -272,7 +277,7 @@ def take_back(table: Table, partition: int, some: Slice) -> None:
     )
 
 
-def _oldest(request: Request) -> int:
+def must_be_known(request: Request) -> int:
     """What changed before this moment, in microseconds, must be in the snapshot, or it is gone."""
     # Mews' clock and the daemon's may disagree; both have written what is compared with this.
     asked_at = min(request.requested_at, request.server_time or request.requested_at)

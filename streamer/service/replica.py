@@ -18,7 +18,8 @@ import structlog
 
 from streamer.config import CHECKPOINT_SHARDS, Config
 from streamer.core.backoff import BackoffPolicy, delay
-from streamer.core.partitioner import check_partitioner, partition_of
+from streamer.core.differences import Budget
+from streamer.core.partitioner import check_partitioner
 from streamer.core.schedule import blocked_since, freshness
 from streamer.errors import FatalError, KafkaUnavailableError, NotOwnerError
 from streamer.kafka.checkpoints import CheckpointReader
@@ -36,10 +37,11 @@ from streamer.service.page import StatusPage
 from streamer.service.probes import Probes
 from streamer.service.renewal import follow_secrets
 from streamer.service.session import Session, ShardTopics, take_over
-from streamer.service.shard import OwnedShard
+from streamer.service.shard import OwnedShard, ShardStream
 from streamer.service.status import stream_rows
 from streamer.service.stream import Stream
-from streamer.service.streams import Connections, build_streams
+from streamer.service.streams import Connections, build_streams, leavings_of
+from streamer.service.unconfigured import Unconfigured, shard_of, unsettled
 
 log = structlog.get_logger()
 
@@ -84,6 +86,8 @@ class Replica:
         self._ownership: Ownership | None = None
         self._reader: CheckpointReader | None = None
         self._signals = Signals()
+        self._budget = Budget(config.exports.reconcile_memory)
+        self._leavings = leavings_of(config, budget=self._budget, clock=clock)
         self._signal_reader: SignalReader | None = None
         self._working: dict[Shard, asyncio.Task[None]] = {}
         self._ending: dict[Shard, asyncio.Task[None]] = {}
@@ -96,7 +100,7 @@ class Replica:
         rows = stream_rows(self._chosen, entries, now=self._clock.now())
         for row in rows:
             # A checkpoint tells who wrote it; who works on the stream now, only each replica knows of its own.
-            row["here"] = partition_of(row["stream"].encode(), CHECKPOINT_SHARDS) in self._working
+            row["here"] = shard_of(row["stream"]) in self._working
         return rows
 
     async def run(self) -> None:
@@ -116,6 +120,7 @@ class Replica:
                     self._config,
                     connections=connections,
                     topics=topics,
+                    budget=self._budget,
                     clock=self._clock,
                     metrics=self._metrics,
                     inbox_of=self._signals.inbox,
@@ -209,8 +214,11 @@ class Replica:
             self._end_work(set(self._working) - assignment)
             self._collect_ended()
             self._ending = {shard: task for shard, task in self._ending.items() if not task.done()}
+            unsettled = self._unsettled(reader)
             for shard in sorted(assignment - set(self._working) - set(self._ending)):
-                if streams := self._streams_of(shard):
+                streams: list[ShardStream] = [*self._streams_of(shard)]
+                if streams or shard in unsettled:
+                    streams += self._unconfigured(shard)
                     work = self._owned(shard, streams, topics, ownership, reader)
                     self._working[shard] = asyncio.create_task(work.run(), name=f"shard {shard}")
             self._metrics.owned_shards.set(len(assignment))
@@ -251,17 +259,28 @@ class Replica:
 
     def _streams_of(self, shard: Shard) -> list[Stream]:
         """The chosen streams of a shard that are not done."""
+        return [stream for key in self._chosen if shard_of(key) == shard and (stream := self.streams[key]).done is None]
+
+    def _unsettled(self, reader: CheckpointReader) -> set[Shard]:
+        """Shards with streams that no settings have, and for which something is to be done."""
+        if self._once:
+            return set()
+        checkpoints = {name: entry.checkpoint for name, entry in reader.entries.items()}
+        return {shard_of(stream) for stream in unsettled(self._leavings.configured, self._signals, checkpoints)}
+
+    def _unconfigured(self, shard: Shard) -> list[Unconfigured]:
+        if self._once:
+            return []
         return [
-            stream
-            for key in self._chosen
-            if partition_of(str(key).encode(), CHECKPOINT_SHARDS) == shard
-            and (stream := self.streams[key]).done is None
+            Unconfigured(
+                shard, signals=self._signals, leavings=self._leavings, clock=self._clock, metrics=self._metrics
+            )
         ]
 
     def _owned(
         self,
         shard: Shard,
-        streams: Sequence[Stream],
+        streams: Sequence[ShardStream],
         topics: Mapping[str, Topic],
         ownership: Ownership,
         reader: CheckpointReader,

@@ -84,6 +84,11 @@ class Session:
         """The stream's newest checkpoint, a fresh one where there is none; None where it can't be read."""
         return self._checkpoints.get(str(stream), Checkpoint())
 
+    @property
+    def checkpoints(self) -> Mapping[str, Checkpoint | None]:
+        """Those of the shard's streams that have one, by key; also of streams that no settings have."""
+        return self._checkpoints
+
     def problem(self, stream: StreamKey) -> str:
         """Why a checkpoint can't be read."""
         entry = self._entries.get(str(stream))

@@ -14,7 +14,7 @@ import structlog
 
 from streamer.core.backoff import BackoffPolicy, delay
 from streamer.errors import FencedError, KafkaUnavailableError, NotOwnerError
-from streamer.model import Shard, StreamKey
+from streamer.model import Shard
 from streamer.service.clock import Clock
 from streamer.service.session import Session
 
@@ -28,9 +28,11 @@ _CANCEL_AGAIN_SECONDS = 1.0
 
 
 class ShardStream(Protocol):
-    """A stream's loop."""
+    """A stream's loop, or that of several."""
 
-    key: StreamKey
+    @property
+    def key(self) -> object:
+        """What it is called in tracebacks."""
 
     async def run(self, sessions: Sessions) -> None:
         """Live until the daemon stops; returns then. Cancelled where the shard goes to another replica."""

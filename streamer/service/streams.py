@@ -8,15 +8,18 @@ from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from urllib.parse import urlsplit
 
+import msgspec
+
 from streamer import __version__
 from streamer.config import Config, ConnectionConfig
 from streamer.core.backoff import BackoffPolicy
 from streamer.core.blocks import BlockLimits
 from streamer.core.differences import Budget
 from streamer.core.schedule import Cadence
+from streamer.core.signals import Remains
 from streamer.core.windows import LedgerWindows, UpdateWindows
 from streamer.kafka.reading_back import Source, TopicReader
-from streamer.kafka.topics import Topic
+from streamer.kafka.topics import Topic, partitions_of
 from streamer.metrics import Metrics
 from streamer.mews.api import MewsApi
 from streamer.mews.client import api_session, file_session
@@ -32,7 +35,9 @@ from streamer.service.progress import Inbox
 from streamer.service.publishing import ExportPublisher, PublishSettings
 from streamer.service.reading import FileReader
 from streamer.service.reconciling import Reconciler, ReconcileSettings
+from streamer.service.retiring import Retirement
 from streamer.service.stream import Stream
+from streamer.service.unconfigured import Leavings
 
 CLIENT = f"streamer {__version__}"
 """How this program names itself to Mews (guidelines/authentication)."""
@@ -92,6 +97,7 @@ def build_streams(
     *,
     connections: Connections,
     topics: Mapping[str, Topic],
+    budget: Budget,
     clock: Clock,
     metrics: Metrics,
     inbox_of: Callable[[StreamKey], Inbox],
@@ -99,7 +105,6 @@ def build_streams(
 ) -> dict[StreamKey, Stream]:
     """All streams of the settings, by key; they share the process' places for active downloads."""
     slots = asyncio.Semaphore(config.exports.max_active)
-    budget = Budget(config.exports.reconcile_memory)
     streams: dict[StreamKey, Stream] = {}
     by_name: dict[ConnectionName, ConnectionConfig] = {c.name: c for c in config.connections}
     for name, connection in by_name.items():
@@ -187,6 +192,43 @@ def reconcile_settings(config: Config, key: StreamKey) -> ReconcileSettings:
         shared_keys=config.exports.shared_keys and key.entity_type in SHARED_TYPES,
         shared_topic=is_shared,
         at_least_once=config.kafka.delivery == "at_least_once",
+    )
+
+
+def remains_of(config: Config, key: StreamKey) -> Remains:
+    """What a stream that ``config`` doesn't have has left, by its settings for all the others."""
+    topic, headers = config.topics.entity_topic(key), config.topics.headers == "cloudevents"
+    is_shared = any(config.topics.entity_topic(other) == topic for other in config.streams())
+    return Remains(
+        topic=topic,
+        # Records may have been there before any settings that are known here.
+        shared_keys=config.exports.shared_keys and key.entity_type in SHARED_TYPES and not config.topics.is_apart,
+        tellable=headers or not is_shared,
+    )
+
+
+def retirement_of(config: Config, key: StreamKey, topic: str, *, budget: Budget, clock: Clock) -> Retirement:
+    """Where a stream that ``config`` doesn't have gets its tombstones, for what it has in this topic."""
+    settings = reconcile_settings(config, key)
+    source = msgspec.structs.replace(settings.source, gives_way=True)
+    reconciler = Reconciler(
+        key,
+        open_reader=lambda: TopicReader(config.kafka),
+        settings=msgspec.structs.replace(settings, topic=topic, source=source),
+        budget=budget,
+        clock=clock,
+    )
+    headers, block_bytes = settings.headers, config.exports.transaction_bytes
+    return Retirement(key, reconciler=reconciler, headers=headers, block_bytes=block_bytes, clock=clock)
+
+
+def leavings_of(config: Config, *, budget: Budget, clock: Clock) -> Leavings:
+    """What is to be known of streams that ``config`` doesn't have."""
+    return Leavings(
+        configured=frozenset(config.streams()),
+        remains=lambda stream: remains_of(config, stream),
+        retirement=lambda stream, topic: retirement_of(config, stream, topic, budget=budget, clock=clock),
+        partitions=lambda topic: partitions_of(config, topic),
     )
 
 

@@ -109,6 +109,7 @@ class _Verification:
         self._sources = frozenset(key.source.encode() for key in streams)
         self._history: dict[str, list[Told]] = defaultdict(list)
         self._completed: list[Told] = []
+        self._known: set[bytes] = set()
         self._scans: dict[tuple[str, int], PartitionScan] = {}
         self._kept_since: Counter[str] = Counter()
         self._letters: Counter[str] = Counter()
@@ -132,6 +133,8 @@ class _Verification:
     async def _read_events(self, scanner: TopicScanner, bounds: Bounds) -> None:
         async for record in self._each_once(scanner, self._events_topic, bounds):
             event = _decode(record.value)
+            # Also those of streams that are not looked at, or have no settings any more: of one connection and topic.
+            self._known.add(event.names.encode())
             if event.stream in self._streams:
                 self._history[event.stream].append(event)
         for stream, events in self._history.items():
@@ -165,7 +168,6 @@ class _Verification:
 
     async def _read_entities(self, scanner: TopicScanner, topic: str, bounds: Bounds) -> None:
         ends = _ends(bounds)
-        known = frozenset(e.export_id.encode() for events in self._history.values() for e in events if e.export_id)
         for event in self._completed:
             if event.topic == topic:
                 for number, counts in event.partitions.items():
@@ -176,7 +178,7 @@ class _Verification:
                 partition=partition,
                 partitions=self._partitions.get(topic) or self._topics[topic].partitions,
                 sources=self._sources,
-                known=known,
+                known=frozenset(self._known),
                 told_since=self._kept_since[self._events_topic],
                 repeats=self._repeats,
                 ranges=_ranges(self._completed, topic, partition),

@@ -20,7 +20,7 @@ from streamer.config import load_config
 from streamer.contract.asyncapi import document
 from streamer.contract.schemas import all_schemas
 from streamer.core.records import tombstone_headers
-from streamer.model import PUBLIC_ENTITY_TYPES, ConnectionName, EntityType, ExportId, StreamKey
+from streamer.model import PUBLIC_ENTITY_TYPES, ConnectionName, EntityType, StreamKey
 from streamer.sandbox.faults import FaultRule, SpoilLine
 from streamer.sandbox.local_kafka import LocalKafka
 from tests.committed import read_committed
@@ -170,7 +170,7 @@ def read_by_the_sdk(record: Record) -> None:
 
 def test_the_cloudevents_sdk_reads_tombstones_by_its_new_api_alone() -> None:
     stream = StreamKey(ConnectionName("alpine"), EntityType.CUSTOMER)
-    headers = dict(tombstone_headers(export_id=ExportId("e1"), stream=stream, key=b"x", headers=True))
+    headers = dict(tombstone_headers(cause="e1", stream=stream, key=b"x", headers=True))
     event = from_kafka(KafkaMessage(headers=headers, key=b"x", value=None), JSONFormat())  # type: ignore[arg-type]
     assert (event.get_id(), event.get_type(), event.get_data()) == ("e1/gone/x", "com.mews.Customer", None)
     with pytest.raises(DataUnmarshallerError):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,10 @@ from click.testing import CliRunner, Result
 
 from streamer.cli import cli
 from streamer.config import Config
-from streamer.core.signals import NAMES, AdoptExport, Pause, Signal, SnapshotNow
+from streamer.core.checkpoint import Checkpoint
+from streamer.core.signals import NAMES, AdoptExport, Pause, Retire, Signal, SnapshotNow
+from streamer.kafka.checkpoints import Entry
+from streamer.model import Shard
 from tests.unit.cases import cases
 from tests.unit.test_cli import CONFIG, TOKENS
 
@@ -32,7 +36,12 @@ def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: list[tuple[
         written.append((key, signal))
         return 7
 
+    @asynccontextmanager
+    async def stream_table(_config: Config) -> AsyncIterator[Mapping[str, Entry]]:
+        yield {"old/Bill": Entry(Shard(1), Checkpoint())}
+
     monkeypatch.setattr("streamer.kafka.signals.write_signal", write_signal)
+    monkeypatch.setattr("streamer.service.looking.stream_table", stream_table)
     (tmp_path / "config.toml").write_text(CONFIG)
 
     def run(*arguments: str) -> Result:
@@ -43,13 +52,13 @@ def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: list[tuple[
 
 
 def test_each_signal_can_be_written(invoke: Invoke, written: list[tuple[str, Signal]]) -> None:
-    extra = {"adopt_export": ["--export-id", ID]}
+    extra = {"adopt_export": ["--export-id", ID], "retire": ["--repeat", "old/Bill"]}
     for name in NAMES:
-        if name != "retire":
-            result = invoke(name, STREAM, *extra.get(name, []))
-            assert result.exit_code == 0, result.stderr
-            assert "at offset 7" in result.stdout
-    assert len(written) == len(NAMES) - 1
+        key = "old/Bill" if name == "retire" else STREAM
+        result = invoke(name, key, *extra.get(name, []))
+        assert result.exit_code == 0, result.stderr
+        assert "at offset 7" in result.stdout
+    assert len(written) == len(NAMES)
 
 
 @cases(
@@ -59,6 +68,11 @@ def test_each_signal_can_be_written(invoke: Invoke, written: list[tuple[str, Sig
         (["snapshot_now", STREAM], (STREAM, SnapshotNow())),
         (["snapshot_now", STREAM, "--everything"], (STREAM, SnapshotNow(changes_only=False))),
         (["adopt_export", STREAM, "--export-id", ID], (STREAM, AdoptExport(ID))),
+        (["retire", "old/Bill", "--repeat", "old/Bill"], ("old/Bill", Retire("old/Bill"))),
+        (
+            ["retire", "old/Bill", "--repeat", "old/Bill", "--no-shared-keys"],
+            ("old/Bill", Retire("old/Bill", shared_keys=False)),
+        ),
     ],
 )
 def test_options_become_those_of_the_signal(
@@ -92,8 +106,8 @@ def test_a_mistake_is_told_before_anybody_hears_it(
     assert not written
 
 
-def test_what_no_replica_would_carry_out_is_not_written(invoke: Invoke, written: list[tuple[str, Signal]]) -> None:
-    result = invoke("retire", "old/Bill", "--repeat", "old/Bill")
+def test_what_was_never_at_work_is_not_retired(invoke: Invoke, written: list[tuple[str, Signal]]) -> None:
+    result = invoke("retire", "odd/Bill", "--repeat", "odd/Bill")
     assert result.exit_code == 1
-    assert "nothing was written" in result.stderr
+    assert 'no stream "odd/Bill" was ever at work; did you mean "old/Bill"?; nothing was written' in result.stderr
     assert not written

@@ -93,7 +93,7 @@ def test_every_reference_leads_somewhere() -> None:
 
 def test_records_come_with_the_headers_that_are_told() -> None:
     made = whole()
-    gone = tombstone_headers(export_id=ExportId("e1"), stream=STREAM, key=b"x", headers=True)
+    gone = tombstone_headers(cause="e1", stream=STREAM, key=b"x", headers=True)
     letter = ORIGIN.dead_letter_headers(Reason.NO_ID, line=1, offset=0, length=9, digest="0f" * 32)
     for message, headers in [
         ("OrderItem", ORIGIN.record_headers(7)),

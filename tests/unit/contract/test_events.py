@@ -10,8 +10,8 @@ from jsonschema import Draft202012Validator
 
 from streamer.contract.events import EVENTS, ExportEvent, example_of, name_of
 from streamer.contract.schemas import all_schemas
-from streamer.core.checkpoint import Counts, FileList, PartitionCounts, Position, Publishing, Request
-from streamer.core.events import Event, Writer, signal_event
+from streamer.core.checkpoint import Counts, FileList, PartitionCounts, Position, Publishing, Request, Retiring
+from streamer.core.events import Event, Writer, retired_event, signal_event
 from streamer.model import ConnectionName, EntityType, ExportId, ExportKind, StreamKey, Window
 from tests.unit.cases import cases
 
@@ -39,6 +39,7 @@ WRITTEN = (
     WRITER.export_expired(),
     signal_event(WRITER.stream, "pause", offset=3, key="*", reason=None, now=NOW),
     signal_event(WRITER.stream, None, offset=4, key="*", reason="because", now=NOW),
+    retired_event(WRITER.stream, Retiring(signal=5, begun_at=NOW, topic="t", partitions=DONE.partitions), now=NOW),
 )
 
 

@@ -19,6 +19,8 @@ from streamer.core.checkpoint import (
     Reconciling,
     Request,
     Requesting,
+    Retired,
+    Retiring,
     State,
     Stopped,
     Waiting,
@@ -39,6 +41,7 @@ from streamer.core.inputs import (
     Ready,
     Refused,
     Retried,
+    TakenOut,
 )
 from streamer.core.lifecycle import transition
 from streamer.model import ConnectionName, EntityType, ExportId, ExportKind, StreamKey, Window
@@ -77,6 +80,12 @@ RECONCILING = Reconciling(
     due=5,
 )
 STOPPED = Stopped(reason="no", since=REQUESTED, look_at=NOW, before=WAITING)
+RETIRING = Retiring(
+    signal=17,
+    begun_at=REQUESTED,
+    topic="mews.bill",
+    partitions={"1": PartitionCounts(records=0, tombstones=3, start=7, end=12, digest="00000000000000fe")},
+)
 STATES: dict[str, State] = {
     "idle": IDLE,
     "requesting": REQUESTING,
@@ -84,6 +93,8 @@ STATES: dict[str, State] = {
     "publishing": PUBLISHING,
     "reconciling": RECONCILING,
     "stopped": STOPPED,
+    "retiring": RETIRING,
+    "retired": Retired(at=REQUESTED),
 }
 BLOCK = Counts(size=50, lines=5, records=3, dead_letters=1, blank=1)
 PUBLISHED = Published(
@@ -128,6 +139,7 @@ INPUTS: dict[str, Input] = {
     "adopted": Adopted(E1),
     "filters refused": FiltersRefused("Invalid Filters"),
     "abandoned": Abandoned("by a signal"),
+    "taken out": TakenOut(signal=41, topic="mews.bill"),
 }
 
 

@@ -7,7 +7,20 @@ from itertools import product
 import msgspec
 import pytest
 
-from streamer.core.checkpoint import Active, LastError, Publishing, Request, Requesting, Stopped, Waiting
+from streamer.core.checkpoint import (
+    Active,
+    Completed,
+    Counts,
+    LastError,
+    Publishing,
+    Request,
+    Requesting,
+    Retired,
+    Retiring,
+    Stopped,
+    Waiting,
+    WantedSnapshot,
+)
 from streamer.core.inputs import Added, Blocked, Due, FiltersRefused, LookedAt, Ready, Refused, Retried
 from streamer.core.lifecycle import LifecycleError
 from streamer.core.windows import Cut
@@ -27,6 +40,7 @@ from tests.unit.core.lives import (
     REQUEST,
     REQUESTED,
     REQUESTING,
+    RETIRING,
     STATES,
     WAITING,
     WINDOW,
@@ -36,6 +50,7 @@ from tests.unit.core.lives import (
     told,
 )
 
+COMPLETED = Completed(E1, REQUESTED, REQUESTED, Counts())
 NEXT_PHASE = {
     ("idle", "due"): "requesting",
     ("idle", "refused"): "stopped",
@@ -58,6 +73,10 @@ NEXT_PHASE = {
     ("reconciling", "refused"): "stopped",
     ("reconciling", "abandoned"): "idle",
     ("stopped", "looked at"): "waiting",
+    **{(state, "taken out"): "retiring" for state in STATES if state != "retiring"},
+    ("retiring", "entombed"): "retiring",
+    ("retiring", "looked at"): "idle",
+    ("retired", "looked at"): "idle",
 }
 TOLD = {
     ("requesting", "added"): ["export_requested"],
@@ -70,6 +89,10 @@ TOLD = {
     ("reconciling", "abandoned"): ["export_completed"],
     ("waiting", "abandoned"): ["export_failed"],
     ("publishing", "abandoned"): ["export_failed"],
+    ("waiting", "taken out"): ["export_failed"],
+    ("publishing", "taken out"): ["export_failed"],
+    ("reconciling", "taken out"): ["export_completed"],
+    ("stopped", "taken out"): ["export_failed"],
 }
 
 
@@ -168,3 +191,34 @@ def test_an_account_that_may_not_filter_is_remembered_until_a_window_is_accepted
     assert not events
     assert after(requesting, Added(E1), filters_refused_at=REQUESTED)[0].filters_refused_at is None
     assert after(REQUESTING, Added(E1), filters_refused_at=REQUESTED)[0].filters_refused_at == REQUESTED
+
+
+def test_a_stream_that_retires_forgets_its_exports_but_not_where_its_keys_are() -> None:
+    lived = {
+        "snapshot": COMPLETED,
+        "window": COMPLETED,
+        "covered_to": REQUESTED,
+        "window_failures": 2,
+        "filters_refused_at": REQUESTED,
+        "paused": True,
+        "let_tombstones_through": True,
+        "wanted_snapshot": WantedSnapshot(),
+        "wanted_window": True,
+    }
+    kept = {"partitions": 12, "ends": {"1": 12}, "next_signal": 42, "failures": 0, "error": None}
+    retiring, events = after(REQUESTING, INPUTS["taken out"], **lived, partitions=12, ends={"1": 12}, next_signal=42)
+    assert retiring == checkpoint_of(Retiring(signal=41, begun_at=NOW, topic="mews.bill"), **kept)
+    assert not events
+    entombed = msgspec.structs.replace(INPUTS["entombed"], last=True)
+    retired, (event,) = after(RETIRING, entombed, **kept)
+    assert retired == checkpoint_of(Retired(at=NOW), **{**kept, "ends": {"1": 14}})
+    assert event == told(
+        "stream_retired",
+        export_id=None,
+        kind=None,
+        topic="mews.bill",
+        tombstones=5,
+        seconds=5400.0,
+        partitions={"1": {"records": 0, "tombstones": 5, "start": 7, "end": 14, "digest": "00000000000000ff"}},
+    )
+    assert after(retired.state, LookedAt(), **kept)[0] == checkpoint_of(IDLE, **kept)

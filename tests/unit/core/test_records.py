@@ -150,13 +150,13 @@ def test_a_dead_letter_says_what_is_wrong_and_where() -> None:
 
 def test_a_tombstone_has_an_identity_and_no_content_type() -> None:
     key = "Jiří".encode()
-    assert tombstone_headers(export_id=EXPORT, stream=STREAM, key=key, headers=True) == [
+    assert tombstone_headers(cause=EXPORT, stream=STREAM, key=key, headers=True) == [
         ("ce_specversion", b"1.0"),
         ("ce_id", b"0a6ef5b2-1a9c-4f0c-9a9e-1f2d3c4b5a69/gone/" + key),
         ("ce_source", b"/mews/alpine"),
         ("ce_type", b"com.mews.OrderItem"),
     ]
-    assert tombstone_headers(export_id=EXPORT, stream=STREAM, key=key, headers=False) == []
+    assert tombstone_headers(cause=EXPORT, stream=STREAM, key=key, headers=False) == []
 
 
 def test_room_is_what_headers_and_framing_leave() -> None:

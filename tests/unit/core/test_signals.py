@@ -19,6 +19,8 @@ from streamer.core.checkpoint import (
     Publishing,
     Request,
     Requesting,
+    Retired,
+    Retiring,
     State,
     Stopped,
     Waiting,
@@ -30,6 +32,7 @@ from streamer.core.signals import (
     AdoptExport,
     LetTombstonesThrough,
     Pause,
+    Remains,
     Resume,
     Retire,
     Retry,
@@ -41,6 +44,7 @@ from streamer.core.signals import (
     calls_away,
     encode_signal,
     heed,
+    heed_unconfigured,
     parse_signal,
 )
 from streamer.model import ConnectionName, EntityType, ExportId, ExportKind, StreamKey
@@ -162,6 +166,47 @@ def test_a_signal_that_does_not_suit_the_stream_is_rejected_and_changes_nothing(
     assert "has not accepted" in rejected(AbandonExport(), Checkpoint(state=REQUESTING))
     assert "after the first snapshot" in rejected(WindowNow(), Checkpoint())
     assert "still configured" in rejected(Retire("alpine/Bill"), Checkpoint())
+
+
+REMAINS = Remains("mews.bill", shared_keys=False, tellable=True)
+RETIRE = Retire("alpine/Bill")
+
+
+@cases("state", [Idle(), REQUESTING, PUBLISHING, stopped(WAITING), Retired(NOW)])
+def test_a_stream_without_settings_retires_in_whatever_state_it_was_left(state: State) -> None:
+    record = SignalRecord(41, "alpine/Bill", encode_signal(RETIRE))
+    outcome = heed_unconfigured(STREAM, Checkpoint(state=state, paused=True), record, REMAINS, now=NOW)
+    assert outcome.checkpoint == Checkpoint(state=Retiring(41, NOW, "mews.bill"), next_signal=42)
+    assert outcome.events[-1].name == "signal_applied"
+
+
+@cases(
+    ("signal", "state", "remains", "reason"),
+    [
+        (Pause(), Idle(), REMAINS, "no such stream"),
+        (Retry(), Retired(NOW), REMAINS, "no such stream"),
+        (b"retire", Idle(), REMAINS, "expected a JSON object"),
+        (Retire("alpine/Bills"), Idle(), REMAINS, "repeat the key"),
+        (RETIRE, Retiring(17, NOW, "mews.bill"), REMAINS, "already"),
+        (RETIRE, Idle(), Remains("mews.bill", shared_keys=False, tellable=False), "no headers"),
+        (RETIRE, Idle(), Remains("mews.bill", shared_keys=True, tellable=True), '"shared_keys": false'),
+    ],
+)
+def test_what_can_not_be_done_with_a_stream_without_settings_is_rejected(
+    signal: Signal | bytes, state: State, remains: Remains, reason: str
+) -> None:
+    record = SignalRecord(41, "alpine/Bill", signal if isinstance(signal, bytes) else encode_signal(signal))
+    outcome = heed_unconfigured(STREAM, Checkpoint(state=state), record, remains, now=NOW)
+    assert outcome.checkpoint == Checkpoint(state=state, next_signal=42)
+    (answer,) = outcome.events
+    assert answer.name == "signal_rejected"
+    assert reason in answer.body["reason"]
+
+
+def test_a_person_may_know_that_nobody_else_has_the_keys() -> None:
+    record = SignalRecord(41, "alpine/Bill", encode_signal(Retire("alpine/Bill", shared_keys=False)))
+    shared = Remains("mews.bill", shared_keys=True, tellable=True)
+    assert heed_unconfigured(STREAM, Checkpoint(), record, shared, now=NOW).checkpoint.phase == "retiring"
 
 
 def test_of_a_ledger_there_are_no_snapshots_but_windows_from_the_beginning() -> None:
