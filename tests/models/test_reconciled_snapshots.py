@@ -47,6 +47,15 @@ class TestWhatIsPublished:
         assert bench.counts() == (2, 2, 0, 0)
         assert bench.view() == {"00": 3, "01": 1}
 
+    async def test_a_new_entity_that_comes_twice_in_an_export_is_news_once(self) -> None:
+        bench = Moving()
+        old, new = "2026-03-01T09:00:00Z", "2026-03-01T10:00:00Z"
+        at_once = b"\n".join((line("00", 1), line("new", 2, UpdatedUtc=new), line("new", 2, UpdatedUtc=new)))
+        later = b"\n".join((line("new", 2, UpdatedUtc=new), line("new", 1, UpdatedUtc=old)))
+        await bench.snapshots({"00": 1}, [at_once, later], [at_once, later])
+        assert [bench.counts(n) for n in (1, 2)] == [(1, 4, 0, 0), (0, 5, 0, 0)]
+        assert bench.view() == {"00": 1, "new": 2}
+
     async def test_a_line_that_is_older_than_what_the_topic_says_is_left_out(self) -> None:
         bench = Moving()
         old, new = "2026-03-01T09:00:00Z", "2026-03-01T10:00:00Z"
