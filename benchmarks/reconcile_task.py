@@ -18,6 +18,7 @@ from streamer.core.comparing import ComparedBlocks, Comparison
 from streamer.core.differences import EVER, Table
 from streamer.kafka.reading_back import Source, TopicReader
 from streamer.model import ConnectionName, EntityType, ExportId, StreamKey
+from streamer.service.collector import leave_aside_what_lasts
 from streamer.service.reconciling import take_back
 
 
@@ -76,6 +77,8 @@ def compare(table: Table, entities: int) -> tuple[int, float, float, float]:
 
 def main() -> None:
     bootstrap_servers, entities = sys.argv[1], int(sys.argv[2])
+    # As the daemon does.
+    leave_aside_what_lasts()
     table = Table()
     began, began_processor = time.perf_counter(), time.process_time()
     records, longest_read = asyncio.run(read_back(bootstrap_servers, table))

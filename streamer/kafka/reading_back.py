@@ -50,8 +50,8 @@ _FETCH_BYTES: Final = 1024 * 1024
 """Asked for at a time; compressed entities become some six times as much."""
 
 _FETCH_WAIT_MS: Final = 100
-_SLICE_RECORDS: Final = 2048
-"""So many records at a time, then the loop is given up: some 10 ms."""
+_SLICE_RECORDS: Final = 1024
+"""So many records at a time, then the loop is given up: some 5 ms."""
 
 _ASK_AGAIN_SECONDS: Final = 0.1
 _PASSING = (

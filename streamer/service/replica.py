@@ -32,6 +32,7 @@ from streamer.metrics import Metrics
 from streamer.model import Shard, StreamKey
 from streamer.service.allocator import keep_large_buffers
 from streamer.service.clock import Clock
+from streamer.service.collector import leave_aside_what_lasts
 from streamer.service.lateness import watch_loop
 from streamer.service.page import StatusPage
 from streamer.service.probes import Probes
@@ -107,6 +108,7 @@ class Replica:
         """Work until the clock's ``stopping`` is set, then drain. Raises ``ConfigError``, ``FatalError``."""
         check_partitioner()
         keep_large_buffers()
+        leave_aside_what_lasts()
         tolerate_leftovers(asyncio.get_running_loop())
         if not self._once:
             await self._probes.start(self._config.http.host, self._config.http.port)
