@@ -31,13 +31,16 @@ _BEFORE_ANY = (-1, -1)
 
 
 class Told(msgspec.Struct, frozen=True):
-    """An event, as a consumer reads it; ``signal`` and ``offset`` are those of a signal that it answers."""
+    """An event, as a consumer reads it. ``kind`` is null where it is about no export.
+
+    ``signal`` and ``offset`` are those of a signal that it answers.
+    """
 
     event: str
     connection: str
     entity_type: str
     at: datetime
-    kind: str = ""
+    kind: str | None = None
     export_id: str | None = None
     window: Window | None = None
     topic: str = ""

@@ -232,7 +232,7 @@ class _Verification:
         return ExportVerdict(
             export_id=export_id,
             stream=event.stream,
-            kind=event.kind,
+            kind=event.kind or "",
             completed_at=event.at,
             records=event.records,
             found=sum(tally.records for tally in found.values()),

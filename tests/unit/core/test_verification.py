@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 import xxhash
 
+from streamer.contract.events import EVENTS, ExportEvent, example_of
 from streamer.core.checkpoint import PartitionCounts
 from streamer.core.verification import PartitionScan, Tally, Told, compared, history_of, sums_up
+from tests.unit.cases import cases
 
 EXPORT = b"6a3c5f2e-0000-4000-8000-000000000001"
 SOURCE = b"/mews/alpine"
@@ -152,3 +155,15 @@ def test_exports_end_once_and_one_after_another() -> None:
 
 def test_a_tally_without_records_is_none_found() -> None:
     assert compared(None, Tally(), place="t[0]", whole=True, repeats=False) == []
+
+
+@cases("event", EVENTS)
+def test_every_event_that_is_promised_can_be_read(event: type[ExportEvent]) -> None:
+    told = msgspec.convert(example_of(event), Told)
+    assert told.stream == "alpine-hotels/Reservation"
+    assert told.names == (told.export_id or "")
+
+
+def test_what_retires_a_stream_names_its_tombstones() -> None:
+    applied = Told("signal_applied", "alpine", "Bill", AT, signal="retire", offset=17)
+    assert applied.names == "retire-17"
