@@ -88,7 +88,10 @@ class Unconfigured:
 
     async def run(self, sessions: Sessions) -> None:
         """Live until the daemon stops."""
-        while (session := await self._clock.unless_stopping(sessions.next())) is not None:
+        while not self._clock.stopping.is_set():
+            session = await self._clock.unless_stopping(sessions.next())
+            if session is None:
+                return
             try:
                 await self._live(session)
             except ProducerLostError as error:

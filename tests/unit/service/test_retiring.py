@@ -40,7 +40,7 @@ async def published() -> Bench:
 
 
 @asynccontextmanager
-async def without_settings(bench: Bench) -> AsyncIterator[None]:
+async def without_settings(bench: Bench) -> AsyncIterator[asyncio.Task[None]]:
     """The shard is owned by a replica whose settings don't have the stream."""
 
     async def partitions(topic: str) -> int:
@@ -67,7 +67,7 @@ async def without_settings(bench: Bench) -> AsyncIterator[None]:
     shard = OwnedShard(SHARD, [work], take_over=bench.take, clock=bench.clock, restarted=lambda: None)
     life = asyncio.create_task(shard.run())
     try:
-        yield
+        yield life
     finally:
         life.cancel()
         await asyncio.wait({life})
@@ -113,6 +113,16 @@ async def test_what_can_not_be_read_back_now_is_read_back_later() -> None:
         await bench.until(lambda: "stream_retired" in bench.told)
     assert len(tombstones(bench)) == len(OWN) - 1
     assert bench.retries() == 3
+
+
+async def test_it_ends_with_the_daemon() -> None:
+    bench = await published()
+    async with without_settings(bench) as life:
+        await asyncio.sleep(5)
+        bench.clock.stopping.set()
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert life.done()
 
 
 async def test_a_stream_that_is_configured_again_begins_anew() -> None:
