@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -225,12 +226,27 @@ class Course:
 
     async def _held(self, rule: FaultRule, wanted: Callable[[Export], bool]) -> Held:
         """What the simulator holds back by this rule, of an export that is wanted; others are let go."""
-        while True:
-            self.simulator.add_fault(rule)
-            held = (await self.simulator.held(timeout=PATIENCE))[0]
+        number = self.simulator.add_fault(rule)
+        deadline = time.monotonic() + 2 * PATIENCE
+        while time.monotonic() < deadline:
+            try:
+                held = (await self.simulator.held(timeout=1.0))[0]
+            except TimeoutError:
+                if self._has_struck(number):
+                    # Whoever was held has left again: a daemon that takes a shard over anew drops its downloads.
+                    number = self.simulator.add_fault(rule)
+                continue
             if wanted(self.simulator.export(held.export_id or "")):
                 return held
             self.simulator.release(held.id)
+            number = self.simulator.add_fault(rule)
+        state = self.simulator.state()
+        told = {name: state[name] for name in ("requests_by_type", "faults", "held")}
+        rows = await self.daemon.streams()
+        raise AssertionError(f"nothing was held by {rule}: {told}\n{rows}\n{self.daemon.tail(60)}")
+
+    def _has_struck(self, number: int) -> bool:
+        return any(state.id == number and state.struck for state in self.simulator.fault_states())
 
     # -- the end ----------------------------------------------------------------------------------------------------
 
