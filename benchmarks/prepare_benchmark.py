@@ -9,7 +9,7 @@ import time
 
 from streamer.contract.entities import ENTITIES
 from streamer.contract.shape import Shape
-from streamer.core.blocks import Cut, FileBlocks, Preparation
+from streamer.core.blocks import FileBlocks, FileToGather, Preparation
 from streamer.core.records import Header
 from streamer.core.veil import Veil
 from streamer.metrics import Metrics
@@ -42,18 +42,16 @@ def rules(*, shape: bool = False, veil: Veil | None = None) -> Preparation | Non
 
 
 def microseconds_a_line(data: bytes, preparation: Preparation | None) -> float:
-    blocks = FileBlocks(
+    file = FileToGather(
         export_id=EXPORT,
         stream=STREAM,
-        file_index=0,
-        start=Cut(),
+        index=0,
         partitions=12,
         max_line_bytes=1_000_000,
         max_record_bytes=1_000_000,
         headers=True,
-        new_batches=Nowhere,
-        preparation=preparation,
     )
+    blocks = FileBlocks(file, Nowhere, preparation=preparation)
     began = time.process_time()
     for start in range(0, len(data), CHUNK):
         blocks.feed(data[start : start + CHUNK])

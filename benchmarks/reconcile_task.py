@@ -13,7 +13,7 @@ import time
 
 from benchmarks.reconcile_lines import PARTITIONS, SOURCE, TOPIC, chunks_of
 from streamer.config import KafkaConfig
-from streamer.core.blocks import Cut
+from streamer.core.blocks import FileToGather
 from streamer.core.comparing import ComparedBlocks, Comparison
 from streamer.core.differences import EVER, Table
 from streamer.kafka.reading_back import Source, TopicReader
@@ -49,19 +49,16 @@ async def read_back(bootstrap_servers: str, table: Table) -> tuple[int, float]:
 def compare(table: Table, entities: int) -> tuple[int, float, float, float]:
     """Compare all lines; how many were repeats, seconds of wall and processor time, and the longest step."""
     comparison = Comparison(table, first=0, end=PARTITIONS)
-    blocks = ComparedBlocks(
-        comparison=comparison,
-        judge=comparison.judge,
+    file = FileToGather(
         export_id=ExportId("22222222-2222-4222-8222-222222222222"),
         stream=StreamKey(ConnectionName("benchmark"), EntityType.RESERVATION),
-        file_index=0,
-        start=Cut(),
+        index=0,
         partitions=PARTITIONS,
         max_line_bytes=1_000_000,
         max_record_bytes=1_048_588,
         headers=True,
-        new_batches=Nowhere,
     )
+    blocks = ComparedBlocks(file, Nowhere, comparison=comparison, judge=comparison.judge)
     wall = processor = longest = 0.0
     unchanged = 0
     for chunk in chunks_of(entities):

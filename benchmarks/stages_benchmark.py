@@ -24,7 +24,7 @@ from aiokafka.protocol.produce import ProduceRequest
 from xxhash import xxh3_64_intdigest
 
 from benchmarks.loops import loop_factory
-from streamer.core.blocks import Block, Cut
+from streamer.core.blocks import Block, FileToGather
 from streamer.core.lines import LineCutter
 from streamer.core.partitioner import partition_of
 from streamer.core.records import Origin, identify
@@ -119,19 +119,16 @@ def _in_python(
 
 
 def _gathered(chunks: list[bytes], *, partitions: int, headers: bool, kernel: bool) -> Block[RecordBatches]:
-    blocks = file_blocks(
+    file = FileToGather(
         export_id=EXPORT,
         stream=STREAM,
-        file_index=0,
-        start=Cut(),
+        index=0,
         partitions=partitions,
         max_line_bytes=1_000_000,
         max_record_bytes=1_048_588,
         headers=headers,
-        new_batches=_batches,
-        preparation=None,
-        kernel=kernel,
     )
+    blocks = file_blocks(file, _batches, kernel=kernel)
     for chunk in chunks:
         blocks.feed(chunk)
     return blocks.take()

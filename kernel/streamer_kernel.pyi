@@ -23,7 +23,13 @@ class Gatherer:
     ``headers`` are those of every record, where the byte at which its line starts is appended to the value of
     ``ce_id``. ``judge`` is called for each line that isn't plainly good, with its bytes (at most ``max_line_bytes``),
     its length without line ending, its number from 1 and its offset in bytes; it returns the key of the record that the
-    line becomes all the same, or None. After an error it is of no use any more.
+    line becomes all the same and its ``UpdatedUtc`` in microseconds (any number where lines aren't compared), or None.
+    After an error it is of no use any more.
+
+    With a ``share`` of the partitions, first and end (exclusive), lines are compared: those of other partitions are
+    counted and left out, and of the others ``news`` says which become records, for all lines of a partition in a chunk
+    at once. It is given the partition and what is known of the lines in columns, numbers in the machine's own order: 64
+    bits of the key's digest, 32 others, the digest of key and value, and ``UpdatedUtc``; it returns a byte a line, 0 or 1.
     """
 
     def __init__(
@@ -36,7 +42,9 @@ class Gatherer:
         max_line_bytes: int,
         record_room: int,
         batch_bytes: int,
-        judge: Callable[[bytes, int, int, int], bytes | None],
+        judge: Callable[[bytes, int, int, int], tuple[bytes, int] | None],
+        share: tuple[int, int] | None = None,
+        news: Callable[[int, bytes, bytes, bytes, bytes], bytes] | None = None,
     ) -> None: ...
     @property
     def offset(self) -> int: ...
@@ -44,5 +52,8 @@ class Gatherer:
     def lines(self) -> int: ...
     def feed(self, chunk: bytes, /) -> None: ...
     def finish(self) -> None: ...
-    def take(self) -> tuple[list[tuple[int, int, int, list[Batch]]], int]:
-        """For each partition that got records: number, how many, digest, batches; and how many lines were blank."""
+    def take(self) -> tuple[list[tuple[int, int, int, list[Batch]]], int, int, int]:
+        """For each partition that got records: number, how many, digest, batches.
+
+        And how many lines were blank, how many were no news, how many belong to other shares.
+        """

@@ -49,9 +49,9 @@ impl Batch {
         self.records
     }
 
-    /// Whether one more record of so many bytes, not counting its own length, makes it larger than the limit.
+    /// Whether one more record of so many bytes, not counting its own length, would bring it to the limit.
     pub fn is_full(&self, body: usize, limit: usize) -> bool {
-        self.records > 0 && self.bytes.len() + varint_length(body as i64) + body > limit
+        self.records > 0 && self.bytes.len() + varint_length(body as i64) + body >= limit
     }
 
     /// Put other bytes in the place of the records: the same ones, compressed.

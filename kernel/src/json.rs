@@ -17,12 +17,25 @@ pub struct Entity<'a> {
     pub id: &'a [u8],
     /// Whether all of the line is ASCII. Otherwise it may be no UTF-8: that is not looked at here.
     pub is_ascii: bool,
+    /// Its `UpdatedUtc`, where that was asked for and is a string.
+    pub updated: Option<&'a [u8]>,
 }
 
 /// The entity in a line (without line ending), or `None` where somebody else must judge.
 pub fn entity(line: &[u8]) -> Option<Entity<'_>> {
+    scan::<false>(line)
+}
+
+/// The same with its `UpdatedUtc`, which is a string without escapes, null, or not there.
+pub fn dated_entity(line: &[u8]) -> Option<Entity<'_>> {
+    scan::<true>(line)
+}
+
+#[inline(always)]
+fn scan<const DATED: bool>(line: &[u8]) -> Option<Entity<'_>> {
     let mut scan = Scan { bytes: line, at: 0, seen: 0 };
     let mut id = None;
+    let (mut updated, mut is_dated) = (None, false);
     scan.skip_blank();
     scan.expect(b'{')?;
     loop {
@@ -42,6 +55,21 @@ pub fn entity(line: &[u8]) -> Option<Entity<'_>> {
                 return None;
             }
             id = Some(text.content);
+        } else if DATED && name.content == b"UpdatedUtc" {
+            if is_dated {
+                return None;
+            }
+            is_dated = true;
+            if scan.next() == b'n' {
+                scan.literal(b"null")?;
+            } else {
+                scan.expect(b'"')?;
+                let text = scan.string()?;
+                if !text.is_plain {
+                    return None;
+                }
+                updated = Some(text.content);
+            }
         } else {
             scan.value(1)?;
         }
@@ -53,7 +81,7 @@ pub fn entity(line: &[u8]) -> Option<Entity<'_>> {
     if scan.at != line.len() {
         return None;
     }
-    Some(Entity { id: id?, is_ascii: scan.seen & HIGH_BITS == 0 })
+    Some(Entity { id: id?, is_ascii: scan.seen & HIGH_BITS == 0, updated })
 }
 
 struct Text<'a> {
@@ -318,6 +346,22 @@ mod tests {
         }
         let deep = format!(r#"{{"Id":"a","N":{}{}}}"#, "[".repeat(70), "]".repeat(70));
         assert_eq!(id_of(&deep), None);
+    }
+
+    #[test]
+    fn finds_when_it_was_updated_if_that_is_plain() {
+        for (line, expected) in [
+            (r#"{"Id":"a"}"#, Some(None)),
+            (r#"{"Id":"a","UpdatedUtc":null}"#, Some(None)),
+            (r#"{"UpdatedUtc":"2026","Id":"a"}"#, Some(Some("2026"))),
+            (r#"{"Id":"a","N":{"UpdatedUtc":"2026"}}"#, Some(None)),
+            (r#"{"Id":"a","UpdatedUtc":1}"#, None),
+            (r#"{"Id":"a","UpdatedUtc":"\u0032"}"#, None),
+            (r#"{"Id":"a","UpdatedUtc":null,"UpdatedUtc":null}"#, None),
+        ] {
+            let found = dated_entity(line.as_bytes()).map(|found| found.updated);
+            assert_eq!(found, expected.map(|text| text.map(str::as_bytes)), "{line}");
+        }
     }
 
     #[test]

@@ -5,10 +5,12 @@
 //! knows what is wrong with a line.
 
 pub mod batch;
+pub mod compare;
 pub mod gather;
 pub mod headers;
 pub mod json;
 pub mod lines;
+pub mod moments;
 pub mod partitioner;
 
 use std::ffi::{c_int, c_void};
@@ -16,6 +18,7 @@ use std::ffi::{c_int, c_void};
 use pyo3::exceptions::{PyBufferError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyList};
 
 use crate::lines::Line;
@@ -25,12 +28,15 @@ use crate::lines::Line;
 struct Gatherer {
     inner: gather::Gatherer,
     judge: Py<PyAny>,
+    news: Option<Py<PyAny>>,
 }
 
 #[pymethods]
 impl Gatherer {
     #[new]
-    #[pyo3(signature = (*, offset, lines, partitions, headers, max_line_bytes, record_room, batch_bytes, judge))]
+    #[pyo3(signature = (
+        *, offset, lines, partitions, headers, max_line_bytes, record_room, batch_bytes, judge, share=None, news=None
+    ))]
     #[expect(clippy::too_many_arguments, reason = "all by name")]
     fn new(
         offset: u64,
@@ -41,13 +47,19 @@ impl Gatherer {
         record_room: usize,
         batch_bytes: usize,
         judge: Py<PyAny>,
+        share: Option<(usize, usize)>,
+        news: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         if partitions == 0 {
             return Err(PyValueError::new_err("a topic has at least one partition"));
         }
+        if share.is_some() != news.is_some() {
+            return Err(PyValueError::new_err("a share of the partitions, and who compares, come together"));
+        }
         let limits = gather::Limits { line_bytes: max_line_bytes, record_room, batch_bytes };
         let headers = headers::Headers::new(&headers);
-        Ok(Self { inner: gather::Gatherer::new(offset, lines, partitions, headers, limits), judge })
+        let share = share.map(|(first, end)| first..end);
+        Ok(Self { inner: gather::Gatherer::new((offset, lines), partitions, headers, limits, share), judge, news })
     }
 
     #[getter]
@@ -61,29 +73,61 @@ impl Gatherer {
     }
 
     fn feed(&mut self, py: Python<'_>, chunk: &[u8]) -> PyResult<()> {
-        self.inner.feed(chunk, |line| judged(py, &self.judge, line))
+        self.inner.feed(chunk, &mut Asked { py, judge: &self.judge, news: self.news.as_ref() })
     }
 
     fn finish(&mut self, py: Python<'_>) -> PyResult<()> {
-        self.inner.finish(|line| judged(py, &self.judge, line))
+        self.inner.finish(&mut Asked { py, judge: &self.judge, news: self.news.as_ref() })
     }
 
-    fn take<'py>(&mut self, py: Python<'py>) -> PyResult<(Bound<'py, PyList>, u64)> {
-        let (partitions, blank) = self.inner.take();
-        let taken = PyList::empty(py);
-        for (number, partition) in partitions.into_iter().enumerate() {
+    fn take<'py>(&mut self, py: Python<'py>) -> PyResult<(Bound<'py, PyList>, u64, u64, u64)> {
+        let taken = self.inner.take();
+        let partitions = PyList::empty(py);
+        for (number, partition) in taken.partitions.into_iter().enumerate() {
             if partition.records > 0 {
                 let batches: Vec<Batch> =
                     partition.batches.into_iter().map(|inner| Batch { inner, exports: 0 }).collect();
-                taken.append((number, partition.records, partition.digest, batches))?;
+                partitions.append((number, partition.records, partition.digest, batches))?;
             }
         }
-        Ok((taken, blank))
+        Ok((partitions, taken.blank, taken.unchanged, taken.elsewhere))
     }
 }
 
-fn judged(py: Python<'_>, judge: &Py<PyAny>, line: &Line) -> PyResult<Option<Vec<u8>>> {
-    judge.call1(py, (PyBytes::new(py, line.bytes), line.length, line.number, line.offset))?.extract(py)
+/// Python's callbacks.
+struct Asked<'a> {
+    py: Python<'a>,
+    judge: &'a Py<PyAny>,
+    news: Option<&'a Py<PyAny>>,
+}
+
+impl gather::Judges for Asked<'_> {
+    type Error = PyErr;
+
+    fn line(&mut self, line: &Line) -> PyResult<Option<(Vec<u8>, i64)>> {
+        let told = (PyBytes::new(self.py, line.bytes), line.length, line.number, line.offset);
+        self.judge.call1(self.py, told)?.extract(self.py)
+    }
+
+    fn news(&mut self, partition: usize, facts: &compare::Facts) -> PyResult<Vec<u8>> {
+        let Some(news) = self.news else { return Err(PyValueError::new_err("nobody compares")) };
+        let columns = (
+            partition,
+            PyBytes::new(self.py, &bytes_of(&facts.keys, |number| number.to_ne_bytes())),
+            PyBytes::new(self.py, &bytes_of(&facts.checks, |number| number.to_ne_bytes())),
+            PyBytes::new(self.py, &bytes_of(&facts.values, |number| number.to_ne_bytes())),
+            PyBytes::new(self.py, &bytes_of(&facts.updated, |number| number.to_ne_bytes())),
+        );
+        let answer: PyBackedBytes = news.call1(self.py, columns)?.extract(self.py)?;
+        if answer.len() != facts.keys.len() {
+            return Err(PyValueError::new_err("an answer for each line is wanted"));
+        }
+        Ok(answer.to_vec())
+    }
+}
+
+fn bytes_of<T: Copy, const N: usize>(column: &[T], bytes: impl Fn(T) -> [u8; N]) -> Vec<u8> {
+    column.iter().flat_map(|&number| bytes(number)).collect()
 }
 
 /// A batch of one partition, readable as a buffer; see `streamer_kernel.pyi`.

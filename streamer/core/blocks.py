@@ -7,12 +7,13 @@ What a newcomer would get wrong:
 * Blocks don't depend on how the bytes arrived, except in where one ends, which the caller decides by
   ``take``.
 * A record is encoded into ``batches`` as it is found. Once ``append`` has raised, block and file are of no
-  use any more: drop the ``FileBlocks`` and begin anew at the last checkpoint.
+  use any more: drop the ``Blocks`` and begin anew at the last checkpoint.
 * An empty file still has a last block, without lines, because that it ended is worth a checkpoint.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -137,7 +138,42 @@ class BlockLimits(msgspec.Struct, frozen=True):
         return size >= self.bytes or age >= self.seconds
 
 
-class FileBlocks(Generic[B]):
+class FileToGather(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of an export from a cut on, over how many ``partitions`` its records go, and what may weigh how much.
+
+    ``max_line_bytes`` counts no line ending, ``max_record_bytes`` key, value, headers and what a batch needs.
+    """
+
+    export_id: ExportId
+    stream: StreamKey
+    index: int
+    start: Cut = Cut()
+    partitions: int
+    max_line_bytes: int
+    max_record_bytes: int
+    headers: bool
+
+    def origin(self) -> Origin:
+        """What the file's records and dead letters tell of where they come from."""
+        return Origin(
+            export_id=self.export_id,
+            stream=self.stream,
+            file_index=self.index,
+            headers=self.headers,
+            max_record_bytes=self.max_record_bytes,
+        )
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """What went into a block, besides its dead letters; the words are those of ``Block``."""
+
+    tallies: dict[int, Tally]
+    blank: int
+    unchanged: int = 0
+    elsewhere: int = 0
+
+
+class Blocks(ABC, Generic[B]):
     """Takes the bytes of one file from a cut on, and hands out blocks of whatever lines are whole.
 
     ``feed`` every chunk, ``take`` whenever the block is large or old enough; once the file is known to be
@@ -146,47 +182,22 @@ class FileBlocks(Generic[B]):
     with too many of them.
     """
 
-    def __init__(
-        self,
-        *,
-        export_id: ExportId,
-        stream: StreamKey,
-        file_index: int,
-        start: Cut,
-        partitions: int,
-        max_line_bytes: int,
-        max_record_bytes: int,
-        headers: bool,
-        new_batches: Callable[[], B],
-        preparation: Preparation | None = None,
-    ) -> None:
-        self._preparation = preparation
-        self._origin = Origin(
-            export_id=export_id,
-            stream=stream,
-            file_index=file_index,
-            headers=headers,
-            max_record_bytes=max_record_bytes,
-        )
-        self._file_index = file_index
-        self._partitions = partitions
+    def __init__(self, file: FileToGather, new_batches: Callable[[], B]) -> None:
+        self._file = file
+        self._origin = file.origin()
         self._new_batches = new_batches
-        self._cutter = LineCutter(offset=start.offset, line=start.line, max_line_bytes=max_line_bytes)
         self._finished = False
-        self._begin(start)
+        self._begin(file.start)
 
     def _begin(self, start: Cut) -> None:
         self._start = start
         self._batches = self._new_batches()
-        self._records = [0] * self._partitions
-        self._digests = [0] * self._partitions
         self._dead_letters: list[DeadLetter] = []
-        self._blank = 0
 
     @property
     def size(self) -> int:
         """Bytes of whole lines gathered in the open block; an unfinished line does not count."""
-        return self._cutter.offset - self._start.offset
+        return self._reached().offset - self._start.offset
 
     @property
     def is_empty(self) -> bool:
@@ -198,42 +209,92 @@ class FileBlocks(Generic[B]):
         """How many dead letters are in the open block."""
         return len(self._dead_letters)
 
+    @abstractmethod
     def feed(self, chunk: bytes) -> None:
         """Gather the lines that end within the next bytes of the file."""
-        self._gather_runs(self._cutter.feed(chunk))
 
     def finish(self) -> None:
         """The file is whole: what follows its last newline is a line too. Nothing may be fed afterwards."""
-        self._gather_runs(self._cutter.finish())
+        self._end()
         self._finished = True
 
     def take(self) -> Block[B]:
         """Hand out what is gathered, and begin the next block, which any unfinished line will belong to."""
-        end = Cut(self._cutter.offset, self._cutter.line)
+        end, counted = self._reached(), self._counted()
         block = Block(
-            file_index=self._file_index,
+            file_index=self._file.index,
             start=self._start,
             end=end,
-            records=sum(self._records),
+            records=sum(tally.records for tally in counted.tallies.values()),
             dead_letters=tuple(self._dead_letters),
-            blank=self._blank,
-            tallies={
-                partition: Tally(records, digest & _DIGEST_MASK)
-                for partition, (records, digest) in enumerate(zip(self._records, self._digests, strict=True))
-                if records
-            },
+            blank=counted.blank,
+            tallies=counted.tallies,
             batches=self._batches,
             ends_file=self._finished,
+            unchanged=counted.unchanged,
+            elsewhere=counted.elsewhere,
         )
         self._begin(end)
         return block
+
+    @abstractmethod
+    def _end(self) -> None:
+        """Gather what follows the last newline."""
+
+    @abstractmethod
+    def _reached(self) -> Cut:
+        """Where the next line starts."""
+
+    @abstractmethod
+    def _counted(self) -> Counted:
+        """What the open block has, which is about to be taken."""
+
+    def _bury(self, value: bytes, reason: Reason, number: int, offset: int, length: int, digest: str = "") -> None:
+        """Set a line aside, or its first bytes; with a digest, that instead of the line."""
+        kept = b"" if digest else value[: self._origin.dead_letter_room]
+        self._dead_letters.append(DeadLetter(kept, reason, number, offset, length, self._origin, digest))
+
+
+class FileBlocks(Blocks[B]):
+    """``Blocks`` in Python."""
+
+    def __init__(
+        self, file: FileToGather, new_batches: Callable[[], B], *, preparation: Preparation | None = None
+    ) -> None:
+        self._preparation = preparation
+        self._partitions = file.partitions
+        self._cutter = LineCutter(offset=file.start.offset, line=file.start.line, max_line_bytes=file.max_line_bytes)
+        super().__init__(file, new_batches)
+
+    def _begin(self, start: Cut) -> None:
+        super()._begin(start)
+        self._records = [0] * self._partitions
+        self._digests = [0] * self._partitions
+        self._blank = 0
+
+    def feed(self, chunk: bytes) -> None:
+        self._gather_runs(self._cutter.feed(chunk))
+
+    def _end(self) -> None:
+        self._gather_runs(self._cutter.finish())
+
+    def _reached(self) -> Cut:
+        return Cut(self._cutter.offset, self._cutter.line)
+
+    def _counted(self) -> Counted:
+        tallies = {
+            partition: Tally(records, digest & _DIGEST_MASK)
+            for partition, (records, digest) in enumerate(zip(self._records, self._digests, strict=True))
+            if records
+        }
+        return Counted(tallies, self._blank)
 
     def _gather_runs(self, runs: Sequence[Lines | LongLine]) -> None:
         for run in runs:
             if isinstance(run, Lines):
                 self._gather(run)
             else:
-                self._bury(run.head, Reason.LINE_TOO_LONG, run.line, run.offset, run.length)
+                self._bury_line(run.head, Reason.LINE_TOO_LONG, run.line, run.offset, run.length)
 
     def _gather(self, run: Lines) -> None:
         append, headers_at, room = self._batches.append, self._origin.record_headers, self._origin.record_room
@@ -268,14 +329,13 @@ class FileBlocks(Generic[B]):
         if is_blank(line):
             self._blank += 1
         else:
-            self._bury(line, why_no_record(line), number, offset, len(line))
+            self._bury_line(line, why_no_record(line), number, offset, len(line))
 
     def _bury_prepared(self, line: bytes, prepared: bytes | Reason, number: int, offset: int) -> None:
         """Set a line aside for what it was prepared to: a reason, or a record that is too large."""
         reason = prepared if isinstance(prepared, Reason) else Reason.RECORD_TOO_LARGE
-        self._bury(line, reason, number, offset, len(line))
+        self._bury_line(line, reason, number, offset, len(line))
 
-    def _bury(self, line: bytes, reason: Reason, number: int, offset: int, length: int) -> None:
+    def _bury_line(self, line: bytes, reason: Reason, number: int, offset: int, length: int) -> None:
         digest = "" if self._preparation is None else self._preparation.digest(line)
-        value = b"" if digest else line[: self._origin.dead_letter_room]
-        self._dead_letters.append(DeadLetter(value, reason, number, offset, length, self._origin, digest))
+        self._bury(line, reason, number, offset, length, digest)

@@ -13,12 +13,11 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from streamer.core.blocks import B, Block, Cut, FileBlocks, Preparation, digest_of
-from streamer.core.differences import Array, Table, facts_of
+from streamer.core.blocks import B, Blocks, Counted, Cut, FileBlocks, FileToGather, Preparation, digest_of
+from streamer.core.differences import Array, Facts, Table, facts_of
 from streamer.core.lines import Lines, LongLine, is_blank, is_utf8
 from streamer.core.partitioner import SEED, murmur2
 from streamer.core.records import UNREADABLE, Reason, identify
-from streamer.model import ExportId, StreamKey
 
 
 class Dated(msgspec.Struct, frozen=True, gc=False):
@@ -28,13 +27,12 @@ class Dated(msgspec.Struct, frozen=True, gc=False):
     updated: object = msgspec.field(name="UpdatedUtc", default=None)
 
 
-dated: Final = msgspec.json.Decoder(Dated).decode
+_dated: Final = msgspec.json.Decoder(Dated).decode
 """Like ``records.identify``, and raises for the same lines."""
 
 
-Judge = Callable[[int, Sequence[bytes], Sequence[int], Sequence[object]], Array]
-"""Says which lines of a partition are to be published, given their keys, the digests of key and line, and what stands
-under ``UpdatedUtc``; in their order."""
+Judge = Callable[[int, Facts], Array]
+"""Says which lines of a partition, told by their facts, are to be published; in their order."""
 
 
 class Comparison:
@@ -53,70 +51,77 @@ class Comparison:
         self.unreadable = 0
         """Lines without a readable Id so far: each may have been any entity."""
 
-    def judge(self, partition: int, keys: Sequence[bytes], values: Sequence[int], updated: Sequence[object]) -> Array:
+    def judge(self, partition: int, facts: Facts) -> Array:
         """A ``Judge`` of lines that are to be published."""
         if partition in self.too_large:
-            return np.ones(len(keys), dtype=bool)
-        return self.table.judge(partition, facts_of(keys, values, updated))
+            return np.ones(len(facts), dtype=bool)
+        return self.table.judge(partition, facts)
 
-    def see(self, partition: int, keys: Sequence[bytes], values: Sequence[int], updated: Sequence[object]) -> Array:
+    def see(self, partition: int, facts: Facts) -> Array:
         """A ``Judge`` of lines that have been published: they are seen, and that is all."""
-        self.table.see(partition, facts_of(keys, values, updated))
-        return np.zeros(len(keys), dtype=bool)
+        self.table.see(partition, facts)
+        return np.zeros(len(facts), dtype=bool)
 
 
-class ComparedBlocks(FileBlocks[B]):
-    """``FileBlocks`` that leave out what ``judge`` refuses, and what belongs to other shares."""
+class Compared(Blocks[B]):
+    """``Blocks`` that leave out what ``judge`` refuses, and what belongs to other shares; however they are gathered."""
+
+    _comparison: Comparison
+    _judge: Judge
+
+    def _begin(self, start: Cut) -> None:
+        super()._begin(start)
+        self._elsewhere = 0
+
+    def _is_with_first(self) -> bool:
+        """Whether what belongs to no partition is gathered this time."""
+        return self._comparison.first == 0
+
+    def _is_unreadable(self) -> bool:
+        """Count a line without a readable Id; whether it is to be set aside now, or goes with another share."""
+        self._comparison.unreadable += 1
+        self._elsewhere += not self._is_with_first()
+        return self._is_with_first()
+
+    def _is_of_share(self, partition: int) -> bool:
+        """Whether a line is gathered this time; it is counted if not."""
+        of_share = self._comparison.first <= partition < self._comparison.end
+        self._elsewhere += not of_share
+        return of_share
+
+    def _see_alone(self, partition: int, key: bytes) -> None:
+        """A line can't be published, but its entity is there."""
+        self._comparison.see(partition, facts_of([key], [0], [None]))
+
+
+class ComparedBlocks(Compared[B], FileBlocks[B]):
+    """``Compared`` in Python."""
 
     def __init__(
         self,
+        file: FileToGather,
+        new_batches: Callable[[], B],
         *,
         comparison: Comparison,
         judge: Judge,
-        export_id: ExportId,
-        stream: StreamKey,
-        file_index: int,
-        start: Cut,
-        partitions: int,
-        max_line_bytes: int,
-        max_record_bytes: int,
-        headers: bool,
-        new_batches: Callable[[], B],
         preparation: Preparation | None = None,
     ) -> None:
         self._comparison = comparison
         self._judge = judge
-        super().__init__(
-            export_id=export_id,
-            stream=stream,
-            file_index=file_index,
-            start=start,
-            partitions=partitions,
-            max_line_bytes=max_line_bytes,
-            max_record_bytes=max_record_bytes,
-            headers=headers,
-            new_batches=new_batches,
-            preparation=preparation,
-        )
+        super().__init__(file, new_batches, preparation=preparation)
 
     def _begin(self, start: Cut) -> None:
         super()._begin(start)
         self._unchanged = 0
-        self._elsewhere = 0
 
-    def take(self) -> Block[B]:
-        """Hand out what is gathered; lines of other shares are not among its lines."""
-        unchanged, elsewhere = self._unchanged, self._elsewhere
-        return msgspec.structs.replace(super().take(), unchanged=unchanged, elsewhere=elsewhere)
+    def _counted(self) -> Counted:
+        counted = super()._counted()
+        return msgspec.structs.replace(counted, unchanged=self._unchanged, elsewhere=self._elsewhere)
 
     def _gather_runs(self, runs: Sequence[Lines | LongLine]) -> None:
         for run in runs:
-            if isinstance(run, LongLine):
-                self._comparison.unreadable += 1
-                if not self._is_with_first():
-                    self._elsewhere += 1
-                    continue
-            super()._gather_runs((run,))
+            if isinstance(run, Lines) or self._is_unreadable():
+                super()._gather_runs((run,))
 
     def _gather(self, run: Lines) -> None:
         found = _Found()
@@ -126,17 +131,12 @@ class ComparedBlocks(FileBlocks[B]):
             offset = next_offset
             next_offset += len(raw) + 1
             line = raw[:-1] if run.has_returns and raw.endswith(b"\r") else raw
-            try:
-                entity = dated(line)
-                key, updated = entity.id.encode(), entity.updated
-            except UNREADABLE:
-                key, updated = _key_alone(line), None
+            key, updated = key_and_update(line)
             if not key:
                 self._gather_keyless(line, number, offset)
                 continue
             partition = (murmur2(key, SEED) & 0x7FFFFFFF) % self._partitions
-            if not self._comparison.first <= partition < self._comparison.end:
-                self._elsewhere += 1
+            if not self._is_of_share(partition):
                 continue
             if len(key) + len(line) > self._origin.record_room or not (run.is_utf8 or is_utf8(line)):
                 self._see_alone(partition, key)
@@ -153,18 +153,13 @@ class ComparedBlocks(FileBlocks[B]):
         self._gather_found(found)
 
     def _gather_keyless(self, line: bytes, number: int, offset: int) -> None:
-        self._comparison.unreadable += not is_blank(line)
-        if self._is_with_first():
-            self._set_aside(line, number, offset)
+        if not is_blank(line):
+            if self._is_unreadable():
+                self._set_aside(line, number, offset)
+        elif self._is_with_first():
+            self._blank += 1
         else:
             self._elsewhere += 1
-
-    def _see_alone(self, partition: int, key: bytes) -> None:
-        """A line can't be published, but its entity is there."""
-        self._comparison.see(partition, [key], [0], [None])
-
-    def _is_with_first(self) -> bool:
-        return self._comparison.first == 0
 
     def _gather_found(self, found: _Found) -> None:
         """Publish what is news. Partitions are independent, so only within each the order matters."""
@@ -172,7 +167,7 @@ class ComparedBlocks(FileBlocks[B]):
         for partition, places in found.by_partition().items():
             keys = [found.keys[i] for i in places]
             values = [found.digests[i] for i in places]
-            news = self._judge(partition, keys, values, [found.updated[i] for i in places])
+            news = self._judge(partition, facts_of(keys, values, [found.updated[i] for i in places]))
             published = 0
             for i, key, digest, is_news in zip(places, keys, values, news.tolist(), strict=True):
                 if is_news:
@@ -210,8 +205,18 @@ class _Found:
         return places
 
 
-def _key_alone(line: bytes) -> bytes:
-    """The key of a line; empty where there is none. Under ``UpdatedUtc`` may stand what nobody can read."""
+def key_and_update(line: bytes) -> tuple[bytes, object]:
+    """The key of a line, empty where there is none, and what stands under ``UpdatedUtc``, if it can be read."""
+    try:
+        entity = _dated(line)
+        return entity.id.encode(), entity.updated
+    except UNREADABLE:
+        pass
+    return key_of(line), None
+
+
+def key_of(line: bytes) -> bytes:
+    """The key of a line, empty where there is none."""
     try:
         return identify(line).id.encode()
     except UNREADABLE:
@@ -221,6 +226,6 @@ def _key_alone(line: bytes) -> bytes:
 def updated_of(value: bytes) -> object:
     """What a record's value has under ``UpdatedUtc``; None where nothing can be read."""
     try:
-        return dated(value).updated
+        return _dated(value).updated
     except UNREADABLE:
         return None

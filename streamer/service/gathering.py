@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
 
 import msgspec
 
-from streamer.core.blocks import Block, BlockLimits, Cut, FileBlocks, Preparation
+from streamer.core.blocks import Block, BlockLimits, Blocks, Cut, FileToGather, Preparation
 from streamer.core.checkpoint import Position
-from streamer.core.comparing import ComparedBlocks, Comparison, Judge
+from streamer.core.comparing import Comparison, Judge
 from streamer.kafka.batches import RecordBatches
-from streamer.kafka.kernel_blocks import KernelBlocks, file_blocks
+from streamer.kafka.kernel_blocks import file_blocks
 from streamer.metrics import StreamMetrics
 from streamer.model import Export, StreamKey
 from streamer.service.ahead import END, Chunks, Ends
@@ -21,9 +20,6 @@ from streamer.service.preparing import LineRules
 from streamer.service.reading import FileReader
 from streamer.service.reconciling import LeftOffError
 from streamer.service.session import Session
-
-AnyBlocks = FileBlocks[RecordBatches] | KernelBlocks
-"""Whatever gathers the lines of a file."""
 
 Gathered = tuple[Block[RecordBatches], str | None]
 """A block, and the ETag of its file."""
@@ -150,26 +146,29 @@ class Gatherer:
         comparison: Comparison | None,
         preparation: Preparation | None,
         judge: Judge | None = None,
-    ) -> AnyBlocks:
+    ) -> Blocks[RecordBatches]:
         settings = self._settings
-        what: dict[str, Any] = {
-            "export_id": export.id,
-            "stream": self._key,
-            "file_index": index,
-            "start": cut,
-            "partitions": partitions,
-            "max_line_bytes": settings.max_line_bytes,
-            "max_record_bytes": settings.max_record_bytes,
-            "headers": settings.headers,
-            "new_batches": session.new_batches,
-            "preparation": preparation,
-        }
-        if comparison is None:
-            return file_blocks(kernel=settings.kernel, **what)
-        return ComparedBlocks(comparison=comparison, judge=judge or comparison.judge, **what)
+        file = FileToGather(
+            export_id=export.id,
+            stream=self._key,
+            index=index,
+            start=cut,
+            partitions=partitions,
+            max_line_bytes=settings.max_line_bytes,
+            max_record_bytes=settings.max_record_bytes,
+            headers=settings.headers,
+        )
+        return file_blocks(
+            file,
+            session.new_batches,
+            preparation=preparation,
+            comparison=comparison,
+            judge=judge,
+            kernel=settings.kernel,
+        )
 
     async def _gather(
-        self, ends: Ends, blocks: AnyBlocks, source: AsyncGenerator[bytes, None]
+        self, ends: Ends, blocks: Blocks[RecordBatches], source: AsyncGenerator[bytes, None]
     ) -> AsyncGenerator[Block[RecordBatches], None]:
         settings, clock = self._settings, self._clock
         opened_at = clock.monotonic()

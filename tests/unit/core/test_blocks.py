@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamer.core.blocks import Block, BlockLimits, Cut, DeadLetter, FileBlocks, Tally, digest_of
+from streamer.core.blocks import Block, BlockLimits, Cut, DeadLetter, FileBlocks, FileToGather, Tally, digest_of
 from streamer.core.partitioner import partition_of
 from streamer.core.records import RECORD_OVERHEAD, Header, Reason, size_of
 from streamer.model import ConnectionName, EntityType, ExportId, StreamKey
@@ -52,17 +52,17 @@ def blocks_from(
     max_record_bytes: int = 10_000,
     headers: bool = True,
 ) -> FileBlocks[MemoryBatches]:
-    return FileBlocks(
+    file = FileToGather(
         export_id=EXPORT,
         stream=STREAM,
-        file_index=2,
+        index=2,
         start=start,
         partitions=PARTITIONS,
         max_line_bytes=max_line_bytes,
         max_record_bytes=max_record_bytes,
         headers=headers,
-        new_batches=MemoryBatches,
     )
+    return FileBlocks(file, MemoryBatches)
 
 
 def whole(

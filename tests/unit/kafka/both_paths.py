@@ -7,7 +7,8 @@ from typing import Any
 
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from streamer.core.blocks import Block, Cut, FileBlocks
+from streamer.core.blocks import Block, Cut, FileBlocks, FileToGather
+from streamer.core.comparing import Comparison, Judge
 from streamer.kafka.batches import RecordBatches
 from streamer.kafka.encoded_batches import BatchFormat
 from streamer.kafka.kernel_blocks import KernelBlocks, file_blocks
@@ -39,21 +40,21 @@ def gathered(
     partitions: int = 3,
     max_line_bytes: int = 90,
     max_record_bytes: int = 10_000,
+    comparison: Comparison | None = None,
+    judge: Judge | None = None,
 ) -> list[Block[RecordBatches]]:
     """A block for each chunk, and the last one."""
-    blocks = file_blocks(
+    file = FileToGather(
         export_id=ExportId("e1"),
         stream=StreamKey(ConnectionName("alpine"), EntityType.BILL),
-        file_index=2,
+        index=2,
         start=start,
         partitions=partitions,
         max_line_bytes=max_line_bytes,
         max_record_bytes=max_record_bytes,
         headers=headers,
-        new_batches=lambda: batches_in(form),
-        preparation=None,
-        kernel=kernel,
     )
+    blocks = file_blocks(file, lambda: batches_in(form), comparison=comparison, judge=judge, kernel=kernel)
     assert isinstance(blocks, KernelBlocks if kernel else FileBlocks)
     taken = []
     for chunk in chunks:
@@ -75,7 +76,8 @@ def told(block: Block[RecordBatches], form: BatchFormat) -> Any:
             batch._set_producer_state(7_000_000_001, 3, sequence)
         sent[partition] = [(batch.record_count(), bytes(batch._build()), batch.size()) for batch in batches]
     letters = [(letter.value, letter.reason, letter.headers) for letter in block.dead_letters]
-    return block.start, block.end, block.records, block.blank, block.tallies, block.ends_file, letters, sent
+    counts = (block.records, block.unchanged, block.elsewhere, block.blank)
+    return block.start, block.end, counts, block.tallies, block.ends_file, letters, sent
 
 
 def ensure_same(chunks: Sequence[bytes], form: BatchFormat | None = None, **options: Any) -> None:

@@ -7,11 +7,11 @@ import shutil
 import pytest
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from streamer.core.blocks import Cut, FileBlocks, Preparation
+from streamer.core.blocks import Blocks, FileBlocks, FileToGather, Preparation
 from streamer.kafka import kernel_blocks
 from streamer.kafka.batches import RecordBatches
 from streamer.kafka.encoded_batches import BatchFormat
-from streamer.kafka.kernel_blocks import HAS_KERNEL, KernelBlocks, file_blocks
+from streamer.kafka.kernel_blocks import HAS_KERNEL, file_blocks
 from streamer.model import ConnectionName, EntityType, ExportId, StreamKey
 
 FORM = BatchFormat(batch_bytes=400, zstd=False, transactional=False)
@@ -25,17 +25,19 @@ class Unchanged:
         return ""
 
 
-def blocks(*, kernel: bool, preparation: Preparation | None = None) -> FileBlocks[RecordBatches] | KernelBlocks:
-    return file_blocks(
+def blocks(*, kernel: bool, preparation: Preparation | None = None) -> Blocks[RecordBatches]:
+    file = FileToGather(
         export_id=ExportId("e1"),
         stream=StreamKey(ConnectionName("alpine"), EntityType.BILL),
-        file_index=0,
-        start=Cut(),
+        index=0,
         partitions=1,
         max_line_bytes=100,
         max_record_bytes=1000,
         headers=True,
-        new_batches=lambda: RecordBatches(lambda: BatchBuilder(400, 0), timestamp=1, format=FORM),
+    )
+    return file_blocks(
+        file,
+        lambda: RecordBatches(lambda: BatchBuilder(400, 0), timestamp=1, format=FORM),
         preparation=preparation,
         kernel=kernel,
     )

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from streamer.config import Config, ConnectionConfig, EntityConfig, ExportsConfig
 from streamer.contract.entities import example_of
-from streamer.core.blocks import Cut, DeadLetter, FileBlocks
+from streamer.core.blocks import DeadLetter, FileBlocks, FileToGather
 from streamer.core.records import Header
 from streamer.errors import ConfigError
 from streamer.metrics import Metrics
@@ -54,16 +54,18 @@ def gather(
     settings: Config, *lines: bytes, metrics: Metrics | None = None, room: int = 1_000_000
 ) -> tuple[Values, tuple[DeadLetter, ...]]:
     rules = line_rules(settings, EntityType.CUSTOMER)
-    blocks = FileBlocks(
+    file = FileToGather(
         export_id=ExportId("e1"),
         stream=STREAM,
-        file_index=0,
-        start=Cut(),
+        index=0,
         partitions=4,
         max_line_bytes=100_000,
         max_record_bytes=room,
         headers=True,
-        new_batches=Values,
+    )
+    blocks = FileBlocks(
+        file,
+        Values,
         preparation=rules.for_export(STREAM, ExportId("e1"), (metrics or Metrics()).stream(STREAM)),
     )
     blocks.feed(b"".join(line + b"\n" for line in lines))
