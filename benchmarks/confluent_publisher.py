@@ -83,7 +83,8 @@ def _runs_of_lines(link: str) -> Iterator[list[bytes]]:
     rest = b""
     with urllib.request.urlopen(link) as response:  # noqa: S310 (the simulator's)
         while chunk := response.read1(_CHUNK_BYTES):
-            *lines, rest = (rest + chunk).split(b"\n")
+            lines = (rest + chunk).split(b"\n")
+            rest = lines.pop()
             yield lines
     if rest:
         yield [rest]

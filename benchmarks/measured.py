@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
 import msgspec
 
@@ -34,7 +34,7 @@ class Usage(msgspec.Struct, frozen=True):
 class MeasuredProcess:
     """A command as a process, on one CPU of its own if asked for; killed with its context, if need be.
 
-    What it says on stderr goes to ``log``. Peak memory is `ru_maxrss`, which on Linux begins with the peak of the
+    What it says goes to ``log``. Peak memory is `ru_maxrss`, which on Linux begins with the peak of the
     process that starts it, so that one has to stay small (45 MB here; anything with aiohttp is larger).
     """
 
@@ -46,7 +46,11 @@ class MeasuredProcess:
             os.sched_setaffinity(0, {cpu})
         with log.open("wb") as errors:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=environment_of_children()
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=errors,
+                stderr=subprocess.STDOUT,
+                env=environment_of_children(),
             )
         os.sched_setaffinity(0, own)
         self._cpu_clock = ~self._process.pid << 3 | 2
@@ -60,8 +64,6 @@ class MeasuredProcess:
         if self._process.returncode is None:
             self._process.kill()
             self._process.wait()
-        _pipe(self._process.stdin).close()
-        _pipe(self._process.stdout).close()
 
     def cpu_seconds(self) -> float:
         """User and system time of all its threads so far, also of those that have ended.
@@ -70,23 +72,12 @@ class MeasuredProcess:
         """
         return time.clock_gettime(self._cpu_clock)
 
-    def tell(self, line: bytes) -> None:
-        """Write a line to its stdin."""
-        stdin = _pipe(self._process.stdin)
-        stdin.write(line + b"\n")
-        stdin.flush()
-
-    def wait_until_done(self) -> None:
-        """Return when it says ``done``. Raises ``RuntimeError`` if it ends without having said so."""
-        if _pipe(self._process.stdout).readline() != b"done\n":
-            raise RuntimeError(f"the process ended early:\n{self.log_tail()}")
-
     def ended(self) -> bool:
         """Whether it has ended by itself."""
         return self._process.poll() is not None
 
     def log_tail(self) -> str:
-        """The last that it said on stderr."""
+        """The last that it said."""
         return self._log.read_text(errors="replace")[-4000:]
 
     def wait(self, seconds: float) -> Usage:
@@ -118,8 +109,3 @@ class MeasuredProcess:
             peak_bytes=used.ru_maxrss * _KILOBYTE,
             cpu_seconds=used.ru_utime + used.ru_stime,
         )
-
-
-def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
-    assert pipe is not None
-    return pipe

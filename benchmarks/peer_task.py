@@ -6,7 +6,10 @@ import msgspec
 
 
 class PeerTask(msgspec.Struct, frozen=True):
-    """``headers``: those that are the same for every record, and ``id_prefix`` what ``ce_id`` begins with."""
+    """``headers``: those that are the same for every record, and ``id_prefix`` what ``ce_id`` begins with.
+
+    ``lines``: how many there are to send; all of the file, but for the naive way.
+    """
 
     bootstrap_servers: str
     topic: str
@@ -14,3 +17,4 @@ class PeerTask(msgspec.Struct, frozen=True):
     compression: str
     headers: dict[str, str]
     id_prefix: str
+    lines: int

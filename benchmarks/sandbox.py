@@ -8,11 +8,16 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from benchmarks.measured import MeasuredProcess
 
 CLIENT_TOKEN = "benchmark-client"  # noqa: S105 (opens nothing but the simulator)
 ACCESS_TOKEN = "benchmark-access"  # noqa: S105
+_START_SECONDS = 60.0
 _API = "/api/connector/v1/exports"
 
 
@@ -57,23 +62,29 @@ class SimulatorProcess:
             time.sleep(0.1)
         raise TimeoutError("the simulator's export does not get ready")
 
-    def hold_first_file(self) -> None:
-        """Keep back the answer to the first request for a file, until ``release``."""
-        self._call("POST", "/_control/faults", {"on": "file", "action": {"name": "hold"}})
+    def hold_files(self, link: str | None) -> None:
+        """Keep back the answers to all requests for a file, until ``release``; then send whoever asked to ``link``."""
+        self._send_to(link)
+        self._call("POST", "/_control/faults", {"on": "file", "times": None, "action": {"name": "hold"}})
 
-    def file_is_held(self) -> bool:
-        """Whether the first file has been asked for."""
-        return bool(self._call("GET", "/_control/state")["held"])
+    def wait_for_held(self, count: int, processes: Callable[[], Iterable[MeasuredProcess]]) -> None:
+        """Until so many requests for files wait. Raises ``RuntimeError`` where one of who is to ask has ended."""
+        deadline = time.monotonic() + _START_SECONDS
+        while len(self._call("GET", "/_control/state")["held"]) < count:
+            for process in processes():
+                if process.ended() or time.monotonic() > deadline:
+                    raise RuntimeError(f"no file was asked for:\n{process.log_tail()}")
+            time.sleep(0.05)
 
-    def release(self) -> None:
-        """Answer the request that was held."""
-        self._call("POST", "/_control/release", {})
+    def release(self, link: str | None) -> None:
+        """Answer what was held, and hold nothing any more; with ``link``, go on sending everybody there."""
+        self._call("DELETE", "/_control/faults")
+        self._send_to(link)
 
-    def lines(self) -> int:
-        """The lines of the one export there is."""
-        (export,) = self._call("GET", "/_control/state")["exports"]
-        lines: int = export["lines"]
-        return lines
+    def _send_to(self, link: str | None) -> None:
+        if link is not None:
+            redirect = {"name": "redirect", "location": link}
+            self._call("POST", "/_control/faults", {"on": "file", "times": None, "action": redirect})
 
     @property
     def _credentials(self) -> dict[str, Any]:

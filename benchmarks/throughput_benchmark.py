@@ -11,15 +11,21 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from statistics import median
 
 import click
 import msgspec
 
+from benchmarks.connect import Connect
+from benchmarks.daemons import Daemon
+from benchmarks.file_host import FileHost
 from benchmarks.peers import Peer, peers
-from benchmarks.ways import Daemon, Run, Runner, Setting
+from benchmarks.runs import ENTITY_TYPES, Run, Setting
+from benchmarks.tables import table
+from benchmarks.ways import Runner
 from streamer.sandbox.local_kafka import LocalKafka
 
 DAEMONS = (
@@ -28,26 +34,32 @@ DAEMONS = (
     Daemon("streamer-reconciling", reconcile=True),
     Daemon("streamer-once-or-more", delivery="at_least_once"),
     Daemon("streamer-python-once-or-more", delivery="at_least_once", kernel="off"),
+    Daemon(f"streamer-{len(ENTITY_TYPES)}-exports", streams=len(ENTITY_TYPES)),
+    Daemon(f"streamer-{len(ENTITY_TYPES)}-exports-2-processes", streams=len(ENTITY_TYPES), processes=2),
 )
-NAIVE = "naive"
-NAIVE_LINES = 200_000
-"""So many lines go the naive way, since it is slow."""
-PEERS = ("confluent", "franz-go", "kcat", "kcat-keyed")
-WAYS = (*(daemon.name for daemon in DAEMONS), NAIVE, *PEERS)
+CONNECTS = (Connect("connect", interval=False), Connect("connect-2-seconds", interval=True))
+PEERS = ("naive", "batch-script", "confluent", "franz-go", "kcat", "kcat-keyed", "bento")
+WAYS = (*(way.name for way in (*DAEMONS, *CONNECTS)), *PEERS)
+USUAL = ("streamer", "streamer-python", *PEERS, "connect-2-seconds")
 
 Way = Callable[[Setting], Run]
 
 
-def ways(runner: Runner, names: Iterable[str], known: Iterable[Peer], say: Callable[[str], None]) -> dict[str, Way]:
+def ways(
+    runner: Runner, names: Iterable[str], known: Iterable[Peer], host: FileHost | None, say: Callable[[str], None]
+) -> dict[str, Way]:
     """How each of the ways is run; leaves out, and says so, what is not installed."""
     chosen: dict[str, Way] = {}
     daemons = {daemon.name: daemon for daemon in DAEMONS}
+    connects = {connect.name: connect for connect in CONNECTS}
     others = {peer.name: peer for peer in known}
     for name in names:
-        if name == NAIVE:
-            chosen[name] = lambda setting: runner.naive(setting, NAIVE_LINES)
-        elif name in daemons:
+        if name in daemons:
             chosen[name] = lambda setting, daemon=daemons[name]: runner.daemon(setting, daemon)  # type: ignore[misc]
+        elif name in connects and host is None:
+            say(f"{name} is left out: nginx is not installed")
+        elif name in connects:
+            chosen[name] = lambda setting, connect=connects[name]: runner.connect(setting, connect)  # type: ignore[misc]
         elif others[name].missing:
             say(f"{name} is left out: {others[name].missing}")
         else:
@@ -60,36 +72,6 @@ def in_turns(ways: Mapping[str, Way], number: int) -> list[tuple[str, Way]]:
     turned = list(ways.items())
     first = number % len(turned)
     return turned[first:] + turned[:first]
-
-
-def table(runs: Iterable[Run]) -> str:
-    """Medians in Markdown: a table for each length of lines, compression, headers and number of partitions."""
-    groups: dict[tuple[int, str, bool, int], dict[str, list[Run]]] = {}
-    for run in runs:
-        if not run.wrong:
-            setting = (run.line_bytes, run.compression, run.headers, run.partitions)
-            groups.setdefault(setting, {}).setdefault(run.way, []).append(run)
-    parts = []
-    for (line_bytes, compression, headers, partitions), by_way in groups.items():
-        own = _cpu(by_way.get("streamer") or next(iter(by_way.values())))
-        rows = [
-            f"\n{line_bytes:,} B a line, compression {compression}, {'five' if headers else 'no'} headers,"
-            f" {partitions} partitions\n",
-            "| way | rounds | records/s | MB/s | CPU s per million | peak MB | CPU time, streamer = 1 |",
-            "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-        ]
-        for way, group in sorted(by_way.items(), key=lambda item: _cpu(item[1])):
-            rows.append(
-                f"| {way} | {len(group)} | {median(run.records_per_second for run in group):,.0f}"
-                f" | {median(run.megabytes_per_second for run in group):.0f} | {_cpu(group):.2f}"
-                f" | {max(run.peak_bytes for run in group) / 1e6:.0f} | {_cpu(group) / own:.2f} |"
-            )
-        parts.append("\n".join(rows))
-    return "\n".join(parts)
-
-
-def _cpu(group: Iterable[Run]) -> float:
-    return median(run.cpu_microseconds for run in group)
 
 
 _results = click.option("--results", type=click.Path(path_type=Path), default=Path("build/throughput.jsonl"))
@@ -109,24 +91,32 @@ def summed_up(results: Path) -> None:
 
 @main.command()
 @_results
-@click.option("--ways", "names", default=",".join(WAYS), help="Which, with commas between them.")
+@click.option("--ways", "names", default=",".join(USUAL), help=f"Of {', '.join(WAYS)}.")
 @click.option("--rounds", type=click.IntRange(1), default=5)
-@click.option("--bytes", "export_bytes", type=click.IntRange(1_000_000), default=300_000_000, help="Of the export.")
+@click.option("--first-round", type=click.IntRange(0), default=0, help="Which way begins, for rounds made in pieces.")
+@click.option("--bytes", "export_bytes", type=click.IntRange(1_000_000), default=200_000_000, help="Of an export.")
+@click.option("--files", type=click.IntRange(1), default=1, help="Of an export; more than one by the daemon alone.")
 @click.option("--line-bytes", type=click.IntRange(150), multiple=True, default=(430, 1410))
 @click.option("--compression", type=click.Choice(["none", "zstd"]), default="none")
 @click.option("--headers/--no-headers", default=True, help="Five of them, by those ways that can write them.")
-@click.option("--partitions", type=click.IntRange(1), default=12)
-@click.option("--pin/--no-pin", default=True, help="What is measured on one CPU, Kafka and the simulator on another.")
+@click.option("--partitions", type=click.IntRange(1), multiple=True, default=(12,))
+@click.option(
+    "--pin/--no-pin", default=True, help="What is measured on one CPU, Kafka and the host of files on another."
+)
+@click.option("--most-seconds", type=click.IntRange(1), default=86_400, help="Begin no run after so long.")
 def run(
     results: Path,
     names: str,
     rounds: int,
+    first_round: int,
     export_bytes: int,
+    files: int,
     line_bytes: tuple[int, ...],
     compression: str,
     headers: bool,
-    partitions: int,
+    partitions: tuple[int, ...],
     pin: bool,
+    most_seconds: int,
 ) -> None:
     """Measure, and append each run to the file of results. Exits with 1 where a count was not exact."""
     if sys.platform != "linux":
@@ -135,39 +125,55 @@ def run(
     if unknown:
         raise click.ClickException(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(WAYS)}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    cpu = _pinned() if pin else None
+    deadline = time.monotonic() + most_seconds
+    cpus = _pinned() if pin else ()
     results.parent.mkdir(parents=True, exist_ok=True)
     exact = True
-    with tempfile.TemporaryDirectory(prefix="streamer-benchmark-") as name, results.open("ab") as out:
-        folder = Path(name)
-        known = [peer for peer in peers(folder) if peer.headers or not headers]
-        wanted = [name for name in names.split(",") if name not in PEERS or name in {peer.name for peer in known}]
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streamer-benchmark-")))
+        out = stack.enter_context(results.open("ab"))
         kafka = LocalKafka(folder / "kafka", broker_properties={"log.segment.delete.delay.ms": "1000"})
-        with kafka:
-            runner = Runner(kafka.bootstrap_servers, folder, cpu=cpu)
-            chosen = ways(runner, wanted, known, lambda words: click.echo(words, err=True))
-            for number in range(rounds):
-                for length in line_bytes:
-                    setting = Setting(length, compression, export_bytes, 1, headers, partitions)
+        stack.enter_context(kafka)
+        host = FileHost.here(folder / "host")
+        if host is not None:
+            stack.enter_context(host)
+        runner = Runner(kafka.bootstrap_servers, folder, cpus=cpus, host=host)
+        known = [peer for peer in peers(folder, set(names.split(","))) if peer.headers or not headers]
+        able = {peer.name for peer in known} | (
+            set(WAYS) - set(PEERS) - ({c.name for c in CONNECTS} if headers else set())
+        )
+        wanted = [name for name in names.split(",") if name in able]
+        chosen = ways(runner, wanted, known, host, lambda words: click.echo(words, err=True))
+        for number in range(first_round, first_round + rounds):
+            for length in line_bytes:
+                for count in partitions:
+                    setting = Setting(length, compression, export_bytes, files, headers, count)
                     for way, measure in in_turns(chosen, number):
+                        if time.monotonic() > deadline:
+                            click.echo(f"left off before {number} {length:,} B {way}", err=True)
+                            sys.exit(0 if exact else 1)
                         done = measure(setting)
                         exact = exact and not done.wrong
                         out.write(msgspec.json.encode(done) + b"\n")
                         out.flush()
-                        figures = (
-                            f"{done.records_per_second:,.0f} records/s, {done.cpu_microseconds:.2f} µs of CPU each"
-                        )
-                        click.echo(f"{number} {length:,} B {way}: {done.wrong or figures}", err=True)
+                        click.echo(f"{number} {length:,} B {way}: {_told(done)}", err=True)
     sys.exit(0 if exact else 1)
 
 
-def _pinned() -> int:
-    """The CPU for what is measured; whatever else is started from here on has the others."""
+def _told(run: Run) -> str:
+    if run.wrong:
+        return run.wrong
+    late = "" if run.late_seconds is None else f", loop at most {run.late_seconds * 1000:g} ms late"
+    return f"{run.records_per_second:,.0f} records/s, {run.cpu_microseconds:.2f} µs of CPU each{late}"
+
+
+def _pinned() -> tuple[int, ...]:
+    """The CPUs for what is measured, the first for one process; whatever is started from here on has the others."""
     cpu, *others = sorted(os.sched_getaffinity(0))
     if not others:
         raise click.ClickException("--pin needs two CPUs")
-    os.sched_setaffinity(0, {others[0]})
-    return cpu
+    os.sched_setaffinity(0, set(others))
+    return (cpu, others[0])
 
 
 if __name__ == "__main__":

@@ -1,163 +1,115 @@
-"""The two ways to publish an export, each as one measured run that begins with the first file.
+"""The ways to publish an export, each as one measured run that begins with the first file.
 
-Both are held at their first request for a file. What has been used by then is start-up (imports, connections, topics,
+All are held at their first request for a file. What has been used by then is start-up (imports, connections, topics,
 joining the group) and does not count; then the file is let go, and the clocks run until everything is acknowledged.
 """
 
 from __future__ import annotations
 
-import sys
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
-import msgspec
-
+from benchmarks.connect import Connect
+from benchmarks.daemons import Daemon, DaemonProcess, daemon_configuration
+from benchmarks.file_host import FileHost
 from benchmarks.kafka import Topics
 from benchmarks.measured import MeasuredProcess, Usage
-from benchmarks.naive_task import Task
 from benchmarks.peer_task import PeerTask
 from benchmarks.peers import Peer
+from benchmarks.runs import CONNECTION, ENTITY_TYPES, Run, Setting
 from benchmarks.sandbox import SimulatorProcess
+from streamer.model import EntityType
 
-DAEMON, NAIVE = "streamer", "naive"
-ENTITY_TYPE = "Reservation"
-PARTITIONS = 12
-_CONNECTION = "benchmark"
 _FIXED_HEADERS = {
     "ce_specversion": "1.0",
-    "ce_source": f"/mews/{_CONNECTION}",
-    "ce_type": f"com.mews.{ENTITY_TYPE}",
+    "ce_source": f"/mews/{CONNECTION}",
+    "ce_type": f"com.mews.{ENTITY_TYPES[0]}",
     "content-type": "application/json",
 }
 """With ``ce_id`` the five that the daemon writes."""
-_START_SECONDS = 60.0
 _RUN_SECONDS = 1_800.0
-
-
-class Setting(msgspec.Struct, frozen=True):
-    """What all ways have in common."""
-
-    line_bytes: int
-    compression: str
-    export_bytes: int
-    files: int
-    headers: bool = True
-    partitions: int = PARTITIONS
-
-
-class Daemon(msgspec.Struct, frozen=True):
-    """How the daemon is set up, under which name."""
-
-    name: str = DAEMON
-    delivery: str = "exactly_once"
-    kernel: str = "auto"
-    reconcile: bool = False
-    """Whether lines are compared with what the topic holds, which is empty here; that is gathered in Python."""
-
-
-class Run(msgspec.Struct, frozen=True):
-    """What one run took. ``startup_cpu_seconds`` come before ``cpu_seconds`` and are not part of them."""
-
-    line_bytes: int
-    compression: str
-    headers: bool
-    partitions: int
-    way: str
-    records: int
-    seconds: float
-    cpu_seconds: float
-    startup_cpu_seconds: float
-    peak_bytes: int
-    wrong: str
-    """What is wrong with the result; empty if the counts are exact."""
-
-    @property
-    def records_per_second(self) -> float:
-        return self.records / self.seconds
-
-    @property
-    def megabytes_per_second(self) -> float:
-        return self.records * (self.line_bytes + 1) / self.seconds / 1e6
-
-    @property
-    def cpu_microseconds(self) -> float:
-        return self.cpu_seconds / self.records * 1e6
+_REST_SECONDS = 0.2
+"""What is held is at rest when what it did besides asking (heartbeats, logs) is done too."""
 
 
 class Runner:
-    """Makes runs on one broker, one after another. ``cpu`` is the one that measured processes are kept on."""
+    """Makes runs on one broker, one after another. Measured processes are kept on the ``cpus``, in turn, if any.
 
-    def __init__(self, bootstrap_servers: str, directory: Path, *, cpu: int | None) -> None:
+    Without a ``host`` the simulator serves the files itself.
+    """
+
+    def __init__(
+        self, bootstrap_servers: str, directory: Path, *, cpus: Sequence[int], host: FileHost | None = None
+    ) -> None:
         self._servers = bootstrap_servers
         self._directory = directory
-        self._cpu = cpu
+        self._cpus = cpus
+        self._host = host
         self._topics = Topics(bootstrap_servers)
         self._runs = 0
 
-    def daemon(self, setting: Setting, daemon: Daemon = Daemon()) -> Run:  # noqa: B008 (immutable)
-        """The whole export through `streamer run`, up to the commit of its ``export_completed``."""
+    def daemon(self, setting: Setting, daemon: Daemon) -> Run:
+        """Whole exports through `streamer run`, up to the commit of the last ``export_completed``."""
         prefix = self._next_prefix()
-        config = self._directory / f"{prefix}.toml"
-        with _simulator(setting) as simulator:
-            config.write_text(_config(self._servers, prefix, setting, daemon, simulator.url))
-            simulator.hold_first_file()
-            with self._process(sys.executable, "-m", "streamer", "run", "--config", str(config)) as process:
-                _wait_for_first_file(simulator, process)
-                before, began = process.cpu_seconds(), time.monotonic()
-                simulator.release()
-                event, ended = self._topics.wait_for_event(
-                    f"{prefix}.exports", "export_completed", seconds=_RUN_SECONDS, give_up=process.ended
-                )
-                after = process.cpu_seconds()
-                usage = process.end()
-            expected = simulator.lines()
-        topic = f"{prefix}.{ENTITY_TYPE.lower()}"
-        wrong = self._wrong(topic, expected, setting)
-        if not wrong and usage.exit_code:
-            wrong = f"the daemon left with exit code {usage.exit_code}"
-        if not wrong and event["records"] != expected:
-            wrong = f"export_completed says {event['records']:,} records instead of {expected:,}"
-        self._topics.delete(prefix)
-        return _run(setting, daemon.name, expected, ended - began, before, after, usage, wrong)
-
-    def naive(self, setting: Setting, lines: int) -> Run:
-        """The first lines of the same export with a `send` each, up to the last acknowledgement."""
-        topic = self._next_prefix()
-        self._topics.create(topic, partitions=setting.partitions)
-        with _simulator(setting) as simulator:
-            export = simulator.add_export(ENTITY_TYPE)
-            lines = min(lines, simulator.lines())
-            task = Task(
-                bootstrap_servers=self._servers,
-                topic=topic,
-                compression=None if setting.compression == "none" else setting.compression,
-                source=f"/mews/{_CONNECTION}",
-                entity_type=ENTITY_TYPE,
-                export_id=export["Id"],
-                links=[file["Url"] for file in export["Files"]],
-                lines=lines,
-                headers=setting.headers,
+        with ExitStack() as stack:
+            simulator = stack.enter_context(_simulator(setting))
+            processes = []
+            for number in range(daemon.processes):
+                config = self._directory / f"{prefix}-{number}.toml"
+                port, text = daemon_configuration(self._servers, prefix, setting, daemon, simulator.url)
+                config.write_text(text)
+                process = self._process(DaemonProcess.command(config), number)
+                processes.append(DaemonProcess(stack.enter_context(process), port))
+            link = self._link(setting)
+            simulator.hold_files(link)
+            if daemon.processes > 1:
+                self._topics.wait_for_members(f"{prefix}.streamer", daemon.processes)
+            simulator.wait_for_held(daemon.streams, lambda: [process.measured for process in processes])
+            time.sleep(_REST_SECONDS)
+            before = [process.reading() for process in processes]
+            began = time.monotonic()
+            simulator.release(link)
+            completed = self._topics.wait_for_events(
+                f"{prefix}.exports",
+                "export_completed",
+                count=daemon.streams,
+                seconds=_RUN_SECONDS,
+                give_up=lambda: any(process.measured.ended() for process in processes),
             )
-            simulator.hold_first_file()
-            with self._process(sys.executable, "-m", "benchmarks.naive_publisher") as process:
-                process.tell(msgspec.json.encode(task))
-                _wait_for_first_file(simulator, process)
-                before, began = process.cpu_seconds(), time.monotonic()
-                simulator.release()
-                process.wait_until_done()
-                ended, after = time.monotonic(), process.cpu_seconds()
-                usage = process.end()
-        wrong = self._wrong(topic, lines, setting)
-        self._topics.delete(topic)
-        return _run(setting, NAIVE, lines, ended - began, before, after, usage, wrong)
+            after = [process.reading() for process in processes]
+            usages = [process.measured.end() for process in processes]
+        wrong = [f"a daemon left with exit code {usage.exit_code}" for usage in usages if usage.exit_code]
+        for event, _ in completed:
+            if event["records"] != setting.lines:
+                wrong.append(f"export_completed says {event['records']:,} records instead of {setting.lines:,}")
+            wrong.append(self._wrong(f"{prefix}.{EntityType(event['entity_type']).slug}", setting.lines, setting))
+        self._topics.delete(prefix)
+        ends = [seen_at - began for _, seen_at in completed]
+        return Run(
+            **setting.told(),
+            way=daemon.name,
+            streams=daemon.streams,
+            processes=daemon.processes,
+            records=setting.lines * daemon.streams,
+            seconds=max(ends),
+            first_seconds=min(ends),
+            cpu_seconds=sum(late.cpu_seconds - early.cpu_seconds for early, late in zip(before, after, strict=True)),
+            startup_cpu_seconds=sum(reading.cpu_seconds for reading in before),
+            peak_bytes=max(usage.peak_bytes for usage in usages),
+            late_seconds=max(late.latest_since(early) for early, late in zip(before, after, strict=True)),
+            wrong="; ".join(filter(None, wrong)),
+        )
 
     def peer(self, setting: Setting, peer: Peer) -> Run:
-        """The whole export, which must be one file, through another program, up to its end."""
+        """The whole export, which must be one file, or its first lines, through another program, up to its end."""
         topic = self._next_prefix()
         self._topics.create(topic, partitions=setting.partitions)
+        self._topics.create(f"{topic}-checkpoints", partitions=1)
         with _simulator(setting) as simulator:
-            export = simulator.add_export(ENTITY_TYPE)
-            lines = simulator.lines()
+            export = simulator.add_export(ENTITY_TYPES[0])
+            lines = min(setting.lines, peer.most_lines or setting.lines)
             task = PeerTask(
                 bootstrap_servers=self._servers,
                 topic=topic,
@@ -165,12 +117,15 @@ class Runner:
                 compression=setting.compression,
                 headers=_FIXED_HEADERS if setting.headers else {},
                 id_prefix=f"{export['Id']}/0/",
+                lines=lines,
             )
-            simulator.hold_first_file()
-            with self._process(*peer.command(task)) as process:
-                _wait_for_first_file(simulator, process)
+            link = self._link(setting)
+            simulator.hold_files(link)
+            with self._process(peer.command(task)) as process:
+                simulator.wait_for_held(1, lambda: [process])
+                time.sleep(_REST_SECONDS)
                 before, began = process.cpu_seconds(), time.monotonic()
-                simulator.release()
+                simulator.release(link)
                 usage = process.wait(_RUN_SECONDS)
                 ended = time.monotonic()
                 log = process.log_tail()
@@ -178,12 +133,36 @@ class Runner:
         self._topics.delete(topic)
         return _run(setting, peer.name, lines, ended - began, before, usage.cpu_seconds, usage, wrong)
 
+    def connect(self, setting: Setting, connect: Connect) -> Run:
+        """A file of this disk through Kafka Connect, from the order to read it on until all of it can be read."""
+        if self._host is None:
+            raise RuntimeError("the file for Connect is made by the file host")
+        topic = self._next_prefix()
+        self._topics.create(topic, partitions=setting.partitions)
+        path = self._host.path(setting.line_bytes, setting.file_bytes)
+        lines = setting.lines
+        with self._process(connect.command(self._servers, topic, setting.compression, self._directory)) as process:
+            connect.wait_until_up(process)
+            before, began = process.cpu_seconds(), time.monotonic()
+            connect.order(topic, path)
+            ended = self._topics.wait_for_records(topic, lines, seconds=_RUN_SECONDS, give_up=process.ended)
+            after = process.cpu_seconds()
+            usage = process.end()
+        wrong = self._wrong(topic, lines, setting)
+        self._topics.delete(topic)
+        return _run(setting, connect.name, lines, ended - began, before, after, usage, wrong)
+
+    def _link(self, setting: Setting) -> str | None:
+        """Where the bytes come from instead of the simulator: one file stands for all, since they are of one size."""
+        return None if self._host is None else self._host.link(setting.line_bytes, setting.file_bytes)
+
     def _next_prefix(self) -> str:
         self._runs += 1
         return f"benchmark-{self._runs}"
 
-    def _process(self, *arguments: str) -> MeasuredProcess:
-        return MeasuredProcess(*arguments, log=self._directory / f"run-{self._runs}.log", cpu=self._cpu)
+    def _process(self, command: Sequence[str], number: int = 0) -> MeasuredProcess:
+        cpu = self._cpus[number % len(self._cpus)] if self._cpus else None
+        return MeasuredProcess(*command, log=self._directory / f"run-{self._runs}-{number}.log", cpu=cpu)
 
     def _wrong(self, topic: str, expected: int, setting: Setting) -> str:
         counted = self._topics.counted(topic)
@@ -193,27 +172,15 @@ class Runner:
 
 
 def _simulator(setting: Setting) -> SimulatorProcess:
-    return SimulatorProcess(line_bytes=setting.line_bytes, export_bytes=setting.export_bytes, files=setting.files)
-
-
-def _wait_for_first_file(simulator: SimulatorProcess, process: MeasuredProcess) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while not simulator.file_is_held():
-        if process.ended() or time.monotonic() > deadline:
-            raise RuntimeError(f"no file was asked for:\n{process.log_tail()}")
-        time.sleep(0.05)
-    # It is at rest when what it did besides asking (heartbeats, logs) is done too.
-    time.sleep(0.2)
+    export_bytes = setting.file_bytes * setting.files
+    return SimulatorProcess(line_bytes=setting.line_bytes, export_bytes=export_bytes, files=setting.files)
 
 
 def _run(
     setting: Setting, way: str, records: int, seconds: float, before: float, after: float, usage: Usage, wrong: str
 ) -> Run:
     return Run(
-        line_bytes=setting.line_bytes,
-        compression=setting.compression,
-        headers=setting.headers,
-        partitions=setting.partitions,
+        **setting.told(),
         way=way,
         records=records,
         seconds=seconds,
@@ -222,30 +189,3 @@ def _run(
         peak_bytes=usage.peak_bytes,
         wrong=wrong,
     )
-
-
-def _config(bootstrap_servers: str, prefix: str, setting: Setting, daemon: Daemon, platform_url: str) -> str:
-    """Everything that matters for speed and memory stays as it is by default."""
-    return f"""
-[kafka]
-bootstrap_servers = ["{bootstrap_servers}"]
-delivery = "{daemon.delivery}"
-compression = "{setting.compression}"
-[topics]
-prefix = "{prefix}"
-partitions = {setting.partitions}
-headers = "{"cloudevents" if setting.headers else "none"}"
-[exports]
-poll_interval = "1s"
-kernel = "{daemon.kernel}"
-reconcile = {str(daemon.reconcile).lower()}
-[http]
-host = "127.0.0.1"
-port = 0
-[[connections]]
-name = "{_CONNECTION}"
-platform_url = "{platform_url}"
-client_token = {{ env = "BENCHMARK_CLIENT_TOKEN" }}
-access_token = {{ env = "BENCHMARK_ACCESS_TOKEN" }}
-entity_types = ["{ENTITY_TYPE}"]
-"""

@@ -8,14 +8,25 @@ from pathlib import Path
 
 import jgo
 
-PINS = Path(__file__).resolve().parent.parent / "streamer" / "sandbox" / "kafka-jars.json"
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAMS = {
+    ROOT / "streamer" / "sandbox" / "kafka-jars.json": ("kafka_2.13",),
+    ROOT / "benchmarks" / "connect-jars.json": ("connect-runtime", "connect-file"),
+}
+"""Where the pins of a program are, and the artifacts that it is made of."""
 
 
 def main(version: str) -> None:
+    for pins, names in PROGRAMS.items():
+        pin(version, names, pins)
+
+
+def pin(version: str, names: tuple[str, ...], place: Path) -> None:
     # slf4j-simple, because the coordinates of a log4j binding would bring that project's managed versions
     # along, and with them an older kafka-clients; 1.7.36 is the last of the line that Kafka's slf4j-api
     # belongs to.
-    artifacts = jgo.resolve(f"org.apache.kafka:kafka_2.13:{version}+org.slf4j:slf4j-simple:1.7.36")
+    wanted = [*(f"org.apache.kafka:{name}:{version}" for name in names), "org.slf4j:slf4j-simple:1.7.36"]
+    artifacts = jgo.resolve("+".join(wanted))
     mixed = [
         str(artifact)
         for artifact in artifacts
@@ -34,8 +45,8 @@ def main(version: str) -> None:
         for artifact, path in zip(artifacts, paths, strict=True)
     ]
     pins.sort(key=lambda pin: str(pin["coordinate"]))
-    PINS.write_text(json.dumps(pins, indent=2) + "\n")
-    print(f"lock-kafka: {len(pins)} jars of Apache Kafka {version}", file=sys.stderr)
+    place.write_text(json.dumps(pins, indent=2) + "\n")
+    print(f"lock-kafka: {len(pins)} jars of Apache Kafka {version} in {place.name}", file=sys.stderr)
 
 
 if __name__ == "__main__":
