@@ -28,8 +28,9 @@ class Gatherer:
 
     With a ``share`` of the partitions, first and end (exclusive), lines are compared: those of other partitions are
     counted and left out, and of the others ``news`` says which become records, for all lines of a partition in a chunk
-    at once. It is given the partition and what is known of the lines in columns, numbers in the machine's own order: 64
-    bits of the key's digest, 32 others, the digest of key and value, and ``UpdatedUtc``; it returns a byte a line, 0 or 1.
+    at once. It is given the partition and what is known of the lines in columns, numbers in the machine's own order:
+    64 bits of the key's digest, 32 others, the digest of key and value, and ``UpdatedUtc``; it returns a byte a line, 0
+    or 1.
     """
 
     def __init__(

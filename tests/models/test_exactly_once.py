@@ -36,6 +36,20 @@ class TestExactlyOnce:
         assert bench.told == LIFE * (2 if is_late else 1)
         assert [c.term for c in bench.checkpoints] == sorted(c.term for c in bench.checkpoints)
 
+    @cases("is_mortal", [False, True])
+    @cases("trouble", Trouble)
+    async def test_so_it_is_where_the_next_file_has_been_begun_meanwhile(
+        self, trouble: Trouble, is_mortal: bool
+    ) -> None:
+        for transaction in range(3, TRANSACTIONS):
+            bench = Bench()
+            bench.is_mortal = is_mortal
+            bench.kafka.commit_seconds = 1.0
+            bench.kafka.troubles = {transaction: trouble}
+            await bench.live()
+            self.check(bench, exports=1)
+            assert bench.told == LIFE
+
     def check(self, bench: Bench, *, exports: int | None = None) -> None:
         completed = [event["export_id"] for event in bench.events if event["event"] == "export_completed"]
         assert len(completed) == (exports or len(completed)) > 0

@@ -11,7 +11,7 @@ import pytest
 
 from streamer.core.checkpoint import Checkpoint, Publishing
 from streamer.core.events import Outcome
-from streamer.errors import DownloadBrokenError
+from streamer.errors import DownloadBrokenError, ExportLostError
 from streamer.model import ExportStatus
 from streamer.service.ahead import END, Chunks, one_ahead
 from streamer.service.clock import Clock
@@ -109,6 +109,30 @@ class TestGatheringAhead:
                     served.append((bench.host.served - position_of(bench.checkpoint)) // LINE_BYTES)
         assert max(served) == 2 + 2 + 1
         bench.check_completed("e1")
+
+    async def test_while_the_last_block_of_a_file_is_committed_the_next_file_is_begun(self) -> None:
+        bench = Bench((LINES[: 2 * LINE_BYTES], LINES), block_bytes=1000)
+        async with bench.living():
+            await bench.until(lambda: bench.mews.add_calls > 0)
+            bench.kafka.commit_seconds = 10.0
+            await bench.until(lambda: len(bench.host.opened) == 2)
+            assert bench.host.opened == [("part-0.jsonl", 0), ("part-1.jsonl", 0)]
+            await asyncio.sleep(5)
+            assert blocks_of(bench) == []
+            assert bench.host.served == 12 * LINE_BYTES
+            await bench.until(lambda: bench.stream.done is not None)
+        bench.check_completed("e1")
+
+    async def test_a_next_file_that_is_gone_does_not_keep_the_last_block_from_being_committed(self) -> None:
+        bench = Bench((LINES, LINES), block_bytes=1000)
+        bench.host.pauses = {("part-1.jsonl", 0): 1.0}
+        async with bench.living():
+            await bench.until(lambda: bench.mews.add_calls > 0)
+            bench.kafka.commit_seconds = 10.0
+            await bench.until(lambda: len(bench.host.opened) == 2)
+            bench.host.breaks = [ExportLostError("file changed")]
+            await bench.until(lambda: "export_failed" in bench.told)
+        assert len(bench.kafka.committed(BILLS)) == 10
 
     async def test_one_item_is_made_ahead_of_the_one_in_hand(self) -> None:
         made: list[int] = []
