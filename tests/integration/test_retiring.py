@@ -1,4 +1,4 @@
-"""A stream that is taken out of the settings and retired by a signal, through kills amid its tombstones.
+"""A stream that is taken out of the settings and retired by a signal, through kills over that and amid its tombstones.
 
 Another connection has the same topic, and nothing of it may go. The shard has no stream with settings, so it is taken
 over for this alone.
@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from streamer.sandbox.local_kafka import LocalKafka
-from tests.course import Connection, Course, commit_after_tombstones_to, course
+from tests.course import Connection, Course, commit_after, commit_after_tombstones_to, course
 from tests.facts import Record
 from tests.group import shard_of
 from tests.processes import Said, streamer
+from tests.proxy import Trap, Wanted
 from tests.reckoning import by_id, differences, none_of
 
 SOLD = Connection("sold", ("Bill",), (0,))
@@ -44,13 +45,19 @@ async def test_what_a_connection_leaves_behind_is_buried_once_and_nobody_elses(
         bills = by_id(on.simulator.truth("Bill", token=0))
         on.unconfigured = {STREAM}
         await on.restart()
-        wanted = commit_after_tombstones_to(on.topic("Bill"))
-        trap = on.proxy.hold_answer(wanted) if committed else on.proxy.hold(wanted)
+
+        def trapped(wanted: Wanted) -> Trap:
+            return on.proxy.hold_answer(wanted) if committed else on.proxy.hold(wanted)
+
+        signal = trapped(commit_after(on.topic("Exports"), b'"signal_applied"', b'"retire"'))
         refused = await command(on, "signal", "retire", "sold/Bills", "--repeat", "sold/Bills")
         assert (refused.code, 'did you mean "sold/Bill"' in refused.stderr) == (1, True), refused
         written = await command(on, "signal", "retire", STREAM, "--repeat", STREAM)
         assert written.code == 0, written
-        await trap.held()
+        await signal.held()
+        await on.kill()
+        tombstones = trapped(commit_after_tombstones_to(on.topic("Bill")))
+        await tombstones.held()
         await on.kill()
         await on.daemon.logged("stream_retired")
         # Heard again from the beginning, and answered already.
