@@ -8,6 +8,7 @@
     ├── RetriableError           the same step may succeed later: back off and try again
     │   ├── MewsUnavailableError     no answer, 5xx, 408, something that is no JSON
     │   ├── RateLimitedError         429; ``retry_after`` holds the server's wish
+    │   ├── NotAskedError            the call could not leave in time, so Mews was not asked at all: ask soon
     │   ├── LinkRefusedError         a signed link has expired: fetch the export again, go on at the byte reached
     │   ├── DownloadBrokenError      a body ended or stalled too early: go on at the byte reached
     │   └── KafkaUnavailableError    no broker answers within its deadline
@@ -59,6 +60,10 @@ class MewsUnavailableError(RetriableError):
 
 class RateLimitedError(RetriableError):
     """Mews answered 429: all calls of the token hold back."""
+
+
+class NotAskedError(RetriableError):
+    """A call that had to leave soon or not at all did not leave. Whoever it was for knows nothing of it."""
 
 
 class LinkRefusedError(RetriableError):

@@ -157,7 +157,7 @@ class MewsApi:
         ``within``: give up without asking if the request can't leave in so many seconds.
 
         Raises ``AddRejectedError`` for a 400, most likely because an export of the type is running;
-        ``AccessRefusedError``; ``RateLimitedError``, after which there is no new export;
+        ``AccessRefusedError``; ``RateLimitedError`` and ``NotAskedError``, after which there is no new export;
         ``MewsUnavailableError``, after which there may be one.
         """
         try:

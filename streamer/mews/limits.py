@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 from streamer.core.backoff import BackoffPolicy, delay
-from streamer.errors import RateLimitedError
+from streamer.errors import NotAskedError
 
 REQUESTS = 150
 WINDOW_SECONDS = 30.0
@@ -49,17 +49,17 @@ class RequestLimit:
     async def admit(self, *, within: float | None = None) -> None:
         """Return when the next call may leave.
 
-        ``within``: for a call that must leave in so many seconds or not at all. Raises ``RateLimitedError``,
+        ``within``: for a call that must leave in so many seconds or not at all. Raises ``NotAskedError``,
         with the wait as ``retry_after``, as soon as that can't be.
         """
         latest = float("inf") if within is None else self._clock() + within
         async with self._turn:
             while (wait := self._free_at() - self._clock()) > 0:
                 if self._clock() + wait > latest:
-                    raise RateLimitedError("held back to stay within Mews' request limit", retry_after=wait)
+                    raise NotAskedError("held back to stay within Mews' request limit", retry_after=wait)
                 await self._sleep(max(wait, _SHORTEST_SLEEP_SECONDS))
             if self._clock() > latest:
-                raise RateLimitedError("held back too long behind other calls of the token", retry_after=0.0)
+                raise NotAskedError("held back too long behind other calls of the token", retry_after=0.0)
             self._left.append(self._clock())
 
     def refused(self, retry_after: float | None) -> float:

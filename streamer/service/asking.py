@@ -16,7 +16,7 @@ from streamer.core.inputs import Added, Blocked, Due, FiltersRefused, Ready, Ref
 from streamer.core.lifecycle import transition
 from streamer.core.schedule import Cadence, recut
 from streamer.core.scope import Scope
-from streamer.errors import AddRejectedError, ExportLostError, RetriableError, StreamerError
+from streamer.errors import AddRejectedError, ExportLostError, NotAskedError, RetriableError, StreamerError
 from streamer.mews.api import Accepted
 from streamer.mews.polling import next_poll
 from streamer.model import EntityType, Export, ExportId, ExportKind, ExportStatus, Window
@@ -203,7 +203,7 @@ class Asking:
         """The call itself; an id that comes back is logged at once, whatever becomes of it."""
         left = self._seconds_left(intended_at)
         if left <= 0:
-            raise RetriableError("the intent to call exports/add was too old by the time of the call", retry_after=0.0)
+            raise NotAskedError("the intent to call exports/add was too old by the time of the call")
         accepted = await self._exports.add(
             self._progress.key.entity_type, window=request.window, scope=self._settings.scope, within=left
         )

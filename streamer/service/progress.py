@@ -16,7 +16,7 @@ from streamer.core.inputs import Input
 from streamer.core.lifecycle import transition
 from streamer.core.schedule import blocked_since
 from streamer.core.signals import SignalRecord
-from streamer.errors import AddRejectedError, NotOwnerError, RetriableError
+from streamer.errors import AddRejectedError, NotAskedError, NotOwnerError, RetriableError
 from streamer.kafka.sending import Offsets
 from streamer.metrics import StreamMetrics
 from streamer.model import StreamKey
@@ -26,6 +26,7 @@ from streamer.service.session import Session
 log = structlog.get_logger()
 
 _RETRY = BackoffPolicy(base=1.0, ceiling=300.0)
+_NOT_ASKED = BackoffPolicy(base=1.0, ceiling=1.0)
 
 
 class Inbox(Protocol):
@@ -93,11 +94,17 @@ class Progress:
         error: RetriableError | AddRejectedError | NotOwnerError,
         counted_as: str | None = None,
     ) -> None:
-        """Log the trouble, count it under its name, and wait: longer each time until something is committed again."""
-        self._troubles += 1
+        """Log the trouble, count it under its name, and wait: longer each time until something is committed again.
+
+        But not for what nobody was asked: that would keep a stream from its next export for minutes because this
+        process was slow for a while, or because other streams of the token had much to ask.
+        """
+        was_asked = not isinstance(error, NotAskedError)
+        self._troubles += was_asked
         reason = counted_as or type(error).__name__
         wished = error.retry_after if isinstance(error, RetriableError) else None
-        wait = delay(_RETRY, self._troubles, random=self._clock.dice, retry_after=wished)
+        policy = _RETRY if was_asked else _NOT_ASKED
+        wait = delay(policy, self._troubles, random=self._clock.dice, retry_after=wished)
         self.log.warning("step_failed", kind=reason, reason=str(error), attempt=self._troubles, seconds=round(wait, 1))
         self._metrics.retried(reason)
         await self.rest(session, wait)

@@ -18,6 +18,7 @@ from streamer.errors import (
     AccessRefusedError,
     AddRejectedError,
     MewsUnavailableError,
+    NotAskedError,
     RateLimitedError,
     RetriableError,
     StreamerError,
@@ -279,7 +280,7 @@ async def test_an_add_that_can_not_leave_in_time_does_not_leave_at_all(api: Mews
     platform.answers = [web.Response(status=429, headers={"Retry-After": "20"})]
     with pytest.raises(RateLimitedError):
         await api.get_all([ExportId("a")])
-    with pytest.raises(RateLimitedError):
+    with pytest.raises(NotAskedError):
         await api.add(EntityType.BILL, within=5)
     assert len(platform.calls) == 1
 

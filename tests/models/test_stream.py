@@ -181,6 +181,24 @@ class TestAdd:
         assert bench.mews.add_calls == 1
         bench.check_completed("e1")
 
+    async def test_a_process_that_is_too_slow_to_call_in_time_does_not_wait_longer_each_time(self) -> None:
+        bench = Bench()
+        prove = bench.group.on_proof
+
+        def be_slow() -> None:
+            prove()
+            # From the proof before the first call on; the two before it are those of the take-over.
+            if 2 < bench.group.proofs <= 12:
+                bench.frozen += 6.0
+
+        bench.group.on_proof = be_slow
+        await bench.live()
+        assert bench.mews.add_calls == 1
+        assert len(bench.times("requesting")) == 11
+        waited = bench.times("add")[0] - bench.times("requesting")[0] - 10 * 6.0
+        assert waited < 15
+        bench.check_completed("e1")
+
     async def test_a_process_frozen_before_its_commit_is_answered_writes_a_new_intent_first(self) -> None:
         bench = Bench()
         note = bench.kafka.on_commit

@@ -5,7 +5,7 @@ from bisect import bisect_left
 
 import pytest
 
-from streamer.errors import RateLimitedError
+from streamer.errors import NotAskedError
 from streamer.mews.limits import RequestLimit
 from tests.unit.mews.virtual_clock import VirtualClock
 
@@ -91,7 +91,7 @@ async def test_a_call_in_a_hurry_gives_up_at_once_and_takes_no_place() -> None:
     clock = VirtualClock()
     limit = a_limit(clock, requests=1)
     await limit.admit(within=5.0)
-    with pytest.raises(RateLimitedError) as caught:
+    with pytest.raises(NotAskedError) as caught:
         await limit.admit(within=5.0)
     assert caught.value.retry_after == 30.0
     assert clock.slept == []
@@ -110,7 +110,7 @@ async def test_a_call_in_a_hurry_does_not_leave_late_behind_others() -> None:
     await asyncio.sleep(0)
     clock.now += 30.0
     await patient
-    with pytest.raises(RateLimitedError):
+    with pytest.raises(NotAskedError):
         await hasty
 
 
