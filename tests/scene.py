@@ -48,6 +48,8 @@ class Scene:
         self.proxy = proxy
         self.entity_types = entity_types
         self.kills = 0
+        self.unfit_is_dead = False
+        """Whether lines of an unexpected shape are dead letters (``exports.validate``)."""
         self.daemons: list[Daemon] = []
         self._kafka = kafka
         self._prefix = prefix
@@ -160,7 +162,8 @@ entity_types = [{types}]
         published = await asyncio.to_thread(read_committed, self.bootstrap_servers, topics)
         published = through(published) if through else published
         served = {export.id: _served(export) for export in self.exports()}
-        report = await asyncio.to_thread(verify, published, served, prefix=self._prefix, connection=CONNECTION)
+        verifying = partial(verify, prefix=self._prefix, connection=CONNECTION, unfit_is_dead=self.unfit_is_dead)
+        report = await asyncio.to_thread(verifying, published, served)
         print(f"{self.kills} kills, {len(self.daemons)} daemons: {report}")
         return report
 

@@ -8,6 +8,7 @@ splitter or its digests is not repeated here. What is right is taken from the de
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from bisect import bisect_left
 from collections import defaultdict
@@ -23,7 +24,7 @@ SHOWN = 8
 """So many differences are told in full; the rest is counted."""
 
 LARGE = {"record_too_large", "line_too_long"}
-"""The only reasons for which a line with a readable Id may be a dead letter."""
+"""The only reasons for which a dead letter may have less than its line."""
 
 ENDS = {"export_completed", "export_failed", "export_expired"}
 
@@ -55,15 +56,22 @@ class Export:
     records: list[Record] = field(default_factory=list)
     letters: list[Record] = field(default_factory=list)
     tombstones: list[Record] = field(default_factory=list)
+    replays: list[Record] = field(default_factory=list)
     cycles: set[int] = field(default_factory=set)
 
     def told(self, name: str) -> list[dict[str, Any]]:
         return [event for event in self.events if event["event"] == name]
 
 
-def verify(published: Published, served: Mapping[str, Served], *, prefix: str, connection: str) -> Report:
-    """Compare; the report of what there was. Raises ``AssertionError`` with the first few differences."""
+def verify(
+    published: Published, served: Mapping[str, Served], *, prefix: str, connection: str, unfit_is_dead: bool = False
+) -> Report:
+    """Compare; the report of what there was. Raises ``AssertionError`` with the first few differences.
+
+    ``unfit_is_dead``: lines of an unexpected shape are dead letters.
+    """
     verification = Verification(published, served, prefix=prefix, connection=connection)
+    verification.reasons |= {"unexpected_shape"} if unfit_is_dead else set()
     verification.run()
     if found := verification.differences:
         shown = "\n".join(f"  {difference}" for difference in found[:SHOWN])
@@ -78,6 +86,8 @@ class Verification:
     def __init__(self, published: Published, served: Mapping[str, Served], *, prefix: str, connection: str) -> None:
         self.differences: list[str] = []
         self.report = Report()
+        self.reasons = set(LARGE)
+        """The only ones for which a line with a readable Id may be a dead letter."""
         self._published = published
         self._served = served
         self._prefix = prefix
@@ -90,6 +100,7 @@ class Verification:
         self._reached: dict[str, tuple[int, int, int, int, int]] = {}
         self._last: dict[str, dict[str, Any]] = {}
         self._said: dict[tuple[str, bytes], list[Record]] = defaultdict(list)
+        self._replays: dict[tuple[str, int, int], str] = {}
         self._by_cycle: dict[tuple[str, int], set[str]] = defaultdict(set)
 
     def run(self) -> None:
@@ -111,7 +122,12 @@ class Verification:
             self._export_of(record, (record.key or b"").decode()).letters.append(record)
         else:
             export = self._export_of(record, f"{self._connection}/{self._type_of(name)}")
-            (export.records if record.value is not None else export.tombstones).append(record)
+            told = self._replays.get((record.topic, record.partition, record.offset))
+            if told is not None:
+                self._equal(f"{record}: ce_id of a replay", record.header("ce_id"), told)
+                export.replays.append(record)
+            else:
+                (export.records if record.value is not None else export.tombstones).append(record)
             self._said[name, record.key or b""].append(record)
 
     def _differs(self, what: str) -> None:
@@ -154,6 +170,8 @@ class Verification:
             self._differs(f"repeated: {record.header('ce_id')} at {earlier}, {record}")
         if event["event"].startswith("signal_"):
             # Answers to people, about no export; each once, as all events.
+            if told := event.get("replayed"):
+                self._replays[told["topic"], told["partition"], told["offset"]] = told["ce_id"]
             return
         self._streams[stream].append(event)
         if event["event"] == "export_blocked":
@@ -196,6 +214,13 @@ class Verification:
         places: dict[str, list[Record]] = defaultdict(list)
         for record in (*export.records, *export.letters, *export.tombstones):
             places[record.header("ce_id")].append(record)
+        # A replay has the name of its dead letter, which is no record; another of that name there must not be.
+        letters = {letter.header("ce_id") for letter in export.letters}
+        for record in export.replays:
+            ce_id = record.header("ce_id")
+            if ce_id not in letters:
+                self._differs(f"{record}: a replay of {ce_id}, which is no dead letter")
+            places[f"the replay of {ce_id}"].append(record)
         for ce_id, found in places.items():
             if len(found) > 1:
                 self._differs(f"repeated: {ce_id} at {', '.join(map(str, found))}")
@@ -312,6 +337,7 @@ class Verification:
                 elif letter is not None:
                     counts["dead_letters"] += 1
                     self._check_letter(letter, ce_id, key, line, number, export.stream)
+                    self._check_replays(export, ce_id, key, line, served.entity_type)
                 elif whole:
                     counts[self._unpublished(export_id, topic, ce_id, key, line, may_repeat=may_repeat)] += 1
         for ce_id, record in (records | letters).items():
@@ -379,11 +405,18 @@ class Verification:
             self._differs(f"{record}: a tombstone for {key!r}, of which nothing was said")
         self._check_partition(record)
 
+    def _check_replays(self, export: Export, ce_id: str, key: str | None, line: bytes, entity_type: str) -> None:
+        for record in export.replays:
+            if record.header("ce_id") == ce_id:
+                usual = tuple(header for header in record.headers if header[0] != "streamer.replay")
+                self._equal(f"{record}: header that it is a replay", len(record.headers) - len(usual), 1)
+                self._check_record(dataclasses.replace(record, headers=usual), ce_id, key, line, entity_type)
+
     def _check_letter(self, letter: Record, ce_id: str, key: str | None, line: bytes, number: int, stream: str) -> None:
         reason = letter.header("__connect.errors.exception.class.name")
         if not line.startswith(letter.value or b"\0") or (len(letter.value or b"") < len(line) and reason not in LARGE):
             self._differs(f"{ce_id} at {letter}: value {_short(letter.value)} instead of {_short(line)}")
-        if key is not None and reason not in LARGE:
+        if key is not None and reason not in self.reasons:
             self._differs(f"{ce_id} at {letter}: a dead letter for {reason}, but its Id is {key}")
         self._equal(f"{ce_id} at {letter}: key", letter.key, stream.encode())
         self._equal(f"{ce_id} at {letter}: ce_type", letter.header("ce_type"), "streamer.dead_letter")

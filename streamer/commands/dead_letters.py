@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +36,7 @@ def dead_letters() -> None:
     Examples:
       streamer dead-letters list -t Reservation
       streamer dead-letters show 0f9c2a74-6d1e-4b53-9c1a-b35500a1d2e3/0/48213
+      streamer dead-letters replay 0f9c2a74-6d1e-4b53-9c1a-b35500a1d2e3/0/48213
     """
 
 
@@ -64,6 +66,21 @@ def show(config: Path | None, log_level: str | None, ce_id: str, raw: bool) -> N
     """
     settings = start(config, log_level, default_level="error")
     run_to_end(lambda: _show(settings, ce_id, raw=raw))
+
+
+@dead_letters.command()
+@click.argument("ce_ids", metavar="ID...", nargs=-1, required=True)
+@config_option
+@log_level_option
+def replay(config: Path | None, log_level: str | None, ce_ids: tuple[str, ...]) -> None:
+    """Have lines published that would not be refused any more, each under its own ce_id.
+
+    The running streams do it, by their own settings: restart them first where those were what was wrong. Each answers
+    in the topic of events, with signal_applied or signal_rejected. A line is not published where the topic has
+    something newer of its entity, nor amid an export. Exits with 1 where nothing could be asked for.
+    """
+    settings = start(config, log_level, default_level="error")
+    run_to_end(lambda: _replay(settings, dict.fromkeys(ce_ids)))
 
 
 async def _list(config: Config, streams: tuple[StreamKey, ...], *, as_json: bool) -> int:
@@ -103,6 +120,33 @@ async def _show(config: Config, ce_id: str, *, raw: bool) -> int:
         return 0
     _print(letter, value, still_refused(letter, value, max_line_bytes=config.exports.max_line_bytes))
     return 0
+
+
+async def _replay(config: Config, ce_ids: Collection[str]) -> int:
+    from streamer.core.letters import still_refused
+    from streamer.core.signals import Replay
+    from streamer.kafka.signals import write_signal
+    from streamer.service.dead_letters import read_letters
+
+    kept: dict[str, tuple[Letter, bytes]] = {}
+    async with over_kafka(config), aclosing(read_letters(config, config.streams())) as found:
+        async for letter, value in found:
+            if letter.ce_id in ce_ids:
+                kept[letter.ce_id] = letter, value
+    problems = 0
+    for ce_id in ce_ids:
+        refused = "there is no such dead letter"
+        if ce_id in kept:
+            letter, value = kept[ce_id]
+            refused = still_refused(letter, value, max_line_bytes=config.exports.max_line_bytes)
+        if refused:
+            problems += 1
+            click.echo(f"{ce_id}: {refused}")
+            continue
+        asked = Replay(ce_id, letter.partition, letter.record_offset)
+        offset = await write_signal(config, letter.stream, asked)
+        click.echo(f"{ce_id}: written to {config.topics.signals} at offset {offset}")
+    return 1 if problems else 0
 
 
 def _print(letter: Letter, value: bytes, refused: str) -> None:

@@ -22,9 +22,12 @@ from streamer.core.signals import (
 )
 from streamer.errors import ConfigError, FatalError
 
+_WRITTEN_HERE = tuple(name for name in NAMES if name != "replay")
+"""`streamer dead-letters replay` knows where each letter is, which nobody types."""
+
 
 @click.command()
-@click.argument("name", type=click.Choice(NAMES, case_sensitive=False))
+@click.argument("name", type=click.Choice(_WRITTEN_HERE, case_sensitive=False))
 @click.argument("key")
 @click.option("--everything", is_flag=True, help="snapshot_now: publish every line, also what the topic says already.")
 @click.option("--export-id", metavar="ID", help="adopt_export: the id, from the log's export_accepted.")

@@ -103,12 +103,22 @@ class ExportExpired(ExportEvent, frozen=True, kw_only=True, tag="export_expired"
     """Mews put the export's files away before they were all published; the next one repeats what was."""
 
 
+class ReplayedLine(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the record of a dead letter is that was replayed; ``ce_id`` is that of both."""
+
+    ce_id: str
+    topic: str
+    partition: Count
+    offset: Count
+
+
 class SignalApplied(ExportEvent, frozen=True, kw_only=True, tag="signal_applied"):
     """What a signal asked for holds from this event on; ``offset`` and ``key`` are those of its record."""
 
     signal: str
     offset: Count
     key: str
+    replayed: ReplayedLine | None = None
 
 
 class SignalRejected(ExportEvent, frozen=True, kw_only=True, tag="signal_rejected"):

@@ -20,7 +20,14 @@ CLOUDEVENT: Final[Headers] = {
     "ce_source": {"pattern": "^/mews/[a-z0-9-]{1,40}$", "description": "The connection it came by."},
     "ce_type": {"description": "What it is: com.mews. and the entity type, or streamer. and the event."},
 }
-ENTITY: Final[Headers] = {"content-type": {"const": "application/json"}}
+ENTITY: Final[Headers] = {
+    "content-type": {"const": "application/json"},
+    "streamer.replay": {
+        "pattern": "^[0-9]+$",
+        "description": "The record of a dead letter that was replayed, out of the order of its export; the offset of "
+        "the signal that wanted it.",
+    },
+}
 TOMBSTONE: Final[Headers] = {
     "ce_id": {
         "description": "An export, or retire- and the offset of a signal; the word gone, and the Id.",
@@ -52,7 +59,7 @@ DEAD_LETTER: Final[Headers] = {
 }
 
 
-OPTIONAL: Final = {"streamer.digest"}
+OPTIONAL: Final = {"streamer.digest", "streamer.replay"}
 """Headers that aren't always there."""
 
 

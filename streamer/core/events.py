@@ -35,6 +35,15 @@ class Outcome(msgspec.Struct, frozen=True):
     events: tuple[Event, ...] = ()
 
 
+class ReplayedLine(msgspec.Struct, frozen=True):
+    """Where the record of a replayed dead letter is; ``ce_id`` is that of both."""
+
+    ce_id: str
+    topic: str
+    partition: int
+    offset: int
+
+
 class Writer(msgspec.Struct, frozen=True):
     """Makes the events of one request of one stream. ``export_id`` is None while Mews has given none."""
 
@@ -110,7 +119,14 @@ class Writer(msgspec.Struct, frozen=True):
 
 
 def signal_event(
-    stream: StreamKey, signal: str | None, *, offset: int, key: str, reason: str | None, now: datetime
+    stream: StreamKey,
+    signal: str | None,
+    *,
+    offset: int,
+    key: str,
+    reason: str | None,
+    replayed: ReplayedLine | None = None,
+    now: datetime,
 ) -> Event:
     """The answer to a signal: ``signal_applied``, or ``signal_rejected`` with its ``reason``.
 
@@ -118,8 +134,10 @@ def signal_event(
     about no export, so what tells of one is null.
     """
     name = "signal_applied" if reason is None else "signal_rejected"
-    why = {} if reason is None else {"reason": reason}
-    return _of_a_signal(stream, name, offset, now, signal=signal, offset=offset, key=key, **why)
+    more: dict[str, Any] = {} if reason is None else {"reason": reason}
+    if replayed is not None:
+        more["replayed"] = replayed
+    return _of_a_signal(stream, name, offset, now, signal=signal, offset=offset, key=key, **more)
 
 
 def retired_event(stream: StreamKey, done: Retiring, *, now: datetime) -> Event:

@@ -191,6 +191,15 @@ def tombstone_headers(*, cause: str, stream: StreamKey, key: bytes, headers: boo
     ]
 
 
+def replay_headers(headers: list[Header], signal: int) -> list[Header]:
+    """Headers of the record of a replayed dead letter, from what they would have been in its export.
+
+    Whoever drops repeats by the order of ``ce_id`` would drop it too: it comes out of that order. The one more header
+    says so, with the offset of the signal that wanted it.
+    """
+    return [*headers, ("streamer.replay", b"%d" % signal)] if headers else []
+
+
 def size_of(headers: list[Header]) -> int:
     """The most bytes that these headers take in a record."""
     return sum(len(name) + len(value) + HEADER_OVERHEAD for name, value in headers)

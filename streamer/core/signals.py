@@ -25,7 +25,7 @@ from streamer.core.checkpoint import (
     Waiting,
     WantedSnapshot,
 )
-from streamer.core.events import Outcome, signal_event
+from streamer.core.events import Outcome, ReplayedLine, signal_event
 from streamer.core.inputs import Abandoned, Adopted, LookedAt, TakenOut
 from streamer.core.lifecycle import transition
 from streamer.errors import StreamerError
@@ -88,10 +88,21 @@ class Retire(_Signal, frozen=True, tag="retire"):
     shared_keys: bool = True
 
 
+class Replay(_Signal, frozen=True, tag="replay"):
+    """Publish the line of a dead letter that would not be refused any more, as the record that it would have been.
+
+    ``partition`` and ``offset`` say where the dead letter is in its topic.
+    """
+
+    ce_id: str
+    partition: Annotated[int, msgspec.Meta(ge=0)]
+    offset: Annotated[int, msgspec.Meta(ge=0)]
+
+
 Wish = SnapshotNow | WindowNow | Pause | Resume | LetTombstonesThrough
 """What only leaves something behind in the checkpoint, to be heeded in time."""
 
-Signal = Wish | AbandonExport | AdoptExport | Retry | Retire
+Signal = Wish | AbandonExport | AdoptExport | Retry | Retire | Replay
 
 NAMES = tuple(str(kind.__struct_config__.tag) for kind in Signal.__args__)
 """What can be signalled."""
@@ -196,11 +207,36 @@ def _check_retirement(stream: StreamKey, checkpoint: Checkpoint, signal: Retire,
         )
 
 
-def answered(stream: StreamKey, record: SignalRecord, effect: Outcome, reason: str | None, *, now: datetime) -> Outcome:
+def replay_in(checkpoint: Checkpoint, record: SignalRecord) -> Replay | None:
+    """The line that the signal wants replayed, if the stream may do that as it is.
+
+    Not amid an export, whose records would not lie together any more: ``heed`` has the answer then.
+    """
+    try:
+        signal = parse_signal(record.value)
+    except SignalError:
+        return None
+    return signal if isinstance(signal, Replay) and record.key != EVERYBODY and not _is_amid(checkpoint) else None
+
+
+def _is_amid(checkpoint: Checkpoint) -> bool:
+    state = checkpoint.state.before if isinstance(checkpoint.state, Stopped) else checkpoint.state
+    return isinstance(state, Publishing | Reconciling)
+
+
+def answered(
+    stream: StreamKey,
+    record: SignalRecord,
+    effect: Outcome,
+    reason: str | None,
+    *,
+    replayed: ReplayedLine | None = None,
+    now: datetime,
+) -> Outcome:
     """The effect of a signal with its answer; ``reason`` says why there is none."""
     seen = msgspec.structs.replace(effect.checkpoint, next_signal=record.offset + 1)
     name = _name_in(record.value)
-    answer = signal_event(stream, name, offset=record.offset, key=record.key, reason=reason, now=now)
+    answer = signal_event(stream, name, offset=record.offset, key=record.key, reason=reason, replayed=replayed, now=now)
     return Outcome(seen, (*effect.events, answer))
 
 
@@ -226,6 +262,10 @@ def _effect(stream: StreamKey, checkpoint: Checkpoint, signal: Signal, *, now: d
             return transition(stream, checkpoint, LookedAt(), now=now)
         case Retire():
             raise SignalError("the stream is still configured")
+        case Replay():
+            raise SignalError(
+                "an export is being published; replay when it is over" if _is_amid(checkpoint) else "name one stream"
+            )
         case _:
             assert_never(signal)
 

@@ -30,6 +30,15 @@ _MODULUS = 2**64
 _BEFORE_ANY = (-1, -1)
 
 
+class Replayed(msgspec.Struct, frozen=True):
+    """Where the answer to a signal tells of the record of a dead letter."""
+
+    ce_id: str
+    topic: str
+    partition: int
+    offset: int
+
+
 class Told(msgspec.Struct, frozen=True):
     """An event, as a consumer reads it. ``kind`` is null where it is about no export.
 
@@ -54,6 +63,7 @@ class Told(msgspec.Struct, frozen=True):
     partitions: Mapping[str, PartitionCounts] = {}
     signal: str | None = None
     offset: int = 0
+    replayed: Replayed | None = None
 
     @property
     def stream(self) -> str:
@@ -115,7 +125,8 @@ class PartitionScan:
 
     ``known`` are the exports that the events tell of, ``told_since`` from when on they tell of all (milliseconds since
     1970). With ``repeats`` a record may be there again, as where delivery is at least once. ``ranges`` says which
-    offsets belong to which export, for records without headers; None where they overlap.
+    offsets belong to which export, for records without headers; None where they overlap. ``replayed`` are the offsets
+    at which events tell of replayed dead letters, with the ``ce_id`` of each: they lie outside their exports.
     ``partitions`` is 0 where keys don't decide the partition.
     """
 
@@ -130,6 +141,7 @@ class PartitionScan:
         told_since: int,
         repeats: bool = False,
         ranges: Sequence[tuple[int, int, bytes]] | None = None,
+        replayed: Mapping[int, str] | None = None,
     ) -> None:
         self.tallies: dict[bytes, Tally] = {}
         self.differences = Differences()
@@ -143,6 +155,7 @@ class PartitionScan:
         self._told_since = told_since
         self._repeats = repeats
         self._ranges = ranges or ()
+        self.replays_missing = dict(replayed or {})
         self._starts = [start for start, _, _ in self._ranges]
 
     def take(self, records: Sequence[Seen]) -> None:
@@ -151,6 +164,8 @@ class PartitionScan:
         self.seen += len(records)
         for record in records:
             ce_id, source = _origin(record.headers)
+            if record.offset in self.replays_missing and self._take_replayed(record, ce_id):
+                continue
             if ce_id is None:
                 self._take_nameless(record)
                 continue
@@ -175,12 +190,24 @@ class PartitionScan:
                 tally.records += 1
             self._count(tally, record)
 
+    def _take_replayed(self, record: Seen, ce_id: bytes | None) -> bool:
+        """Whether it is the line that a person has had replayed; where there are headers, under its own name."""
+        if ce_id is not None and ce_id != self.replays_missing[record.offset].encode():
+            return False
+        del self.replays_missing[record.offset]
+        self._check_partition(record)
+        return True
+
     def _count(self, tally: Tally, record: Seen) -> None:
         key = record.key or b""
         tally.digest += xxh3_64_intdigest(key + b"\0" + (record.value or b""))
         if tally.start < 0:
             tally.start = record.offset
         tally.end = record.offset + 1
+        self._check_partition(record)
+
+    def _check_partition(self, record: Seen) -> None:
+        key = record.key or b""
         if self._partitions and partition_of(key, self._partitions) != self._partition:
             belongs = partition_of(key, self._partitions)
             self.differences.add(f"{self._place}@{record.offset}: the key belongs in partition {belongs}")

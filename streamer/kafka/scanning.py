@@ -56,6 +56,20 @@ class TopicScanner:
             ends = await self._consumer.end_offsets(places)
         return {place.partition: (first[place], ends[place]) for place in places}
 
+    async def record(self, topic: str, partition: int, offset: int) -> Any | None:
+        """The one record at this place; None where there is none. Raises ``KafkaUnavailableError``."""
+        place = TopicPartition(topic, partition)
+        self._consumer.assign([place])
+        async with answered_within(CALL_SECONDS, f"reading {topic}"):
+            first = (await self._consumer.beginning_offsets([place]))[place]
+            end = (await self._consumer.end_offsets([place]))[place]
+            if not first <= offset < end:
+                return None
+            self._consumer.seek(place, offset)
+            fetched = await self._fetch([place], {place: offset})
+        records = fetched.get(place, ())
+        return records[0] if records and records[0].offset == offset else None
+
     async def records(self, topic: str, ends: Mapping[int, int]) -> AsyncIterator[tuple[int, Sequence[Any]]]:
         """Every committed record below the ends, some of a partition at a time, in their order within it.
 

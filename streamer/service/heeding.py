@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
-from streamer.core.checkpoint import Checkpoint
-from streamer.core.events import Outcome
-from streamer.core.signals import SignalRecord, calls_away, heed
+from streamer.core.checkpoint import Checkpoint, Counts
+from streamer.core.events import Outcome, ReplayedLine
+from streamer.core.replaying import after_replay
+from streamer.core.signals import Replay, SignalError, SignalRecord, answered, calls_away, heed, replay_in
+from streamer.errors import KafkaUnavailableError
+from streamer.kafka.batches import RecordBatches
+from streamer.kafka.sending import Offsets
 from streamer.metrics import StreamMetrics
 from streamer.service.clock import Clock
 from streamer.service.progress import Progress
-from streamer.service.session import Session
+from streamer.service.replaying import Replaying
+from streamer.service.session import Decision, Session
+
+
+class Block(NamedTuple):
+    """Records that go with the answer to a signal; as ``Session.commit`` takes them."""
+
+    topic: str
+    batches: RecordBatches
+    counts: Counts
 
 
 class Heeding:
@@ -27,9 +41,11 @@ class Heeding:
         clock: Clock,
         metrics: StreamMetrics,
         decide: Callable[[Checkpoint, SignalRecord], Outcome] | None = None,
+        replaying: Replaying | None = None,
     ) -> None:
         self._progress = progress
         self._decide = decide or self._as_configured
+        self._replaying = replaying
         self._clock = clock
         self._metrics = metrics
 
@@ -41,14 +57,46 @@ class Heeding:
         return checkpoint
 
     async def _heed_one(self, session: Session, checkpoint: Checkpoint, record: SignalRecord) -> Checkpoint:
+        wanted = replay_in(checkpoint, record)
+        if wanted is not None and self._replaying is not None:
+            return await self._replay(session, checkpoint, record, wanted, self._replaying)
+        return await self._commit(session, lambda _: self._decide(checkpoint, record), record)
+
+    async def _replay(
+        self, session: Session, checkpoint: Checkpoint, record: SignalRecord, wanted: Replay, replaying: Replaying
+    ) -> Checkpoint:
+        """The record, its answer and the checkpoint in one transaction, or the reason why there is no record."""
+        key, topic = self._progress.key, replaying.settings.topic
+        try:
+            line = await replaying.line(checkpoint, wanted, at=record.offset)
+        except (SignalError, KafkaUnavailableError) as error:
+            # Also where Kafka can't be read: other signals wait behind this one, and a person can write it again.
+            nothing, reason = Outcome(checkpoint), str(error)
+            return await self._commit(
+                session, lambda _: answered(key, record, nothing, reason, now=self._clock.now()), record
+            )
+
+        def decide(offsets: Mapping[int, Offsets]) -> Outcome:
+            place = ReplayedLine(wanted.ce_id, topic, line.partition, offsets[line.partition].start)
+            return after_replay(key, checkpoint, record, place, line.partitions, now=self._clock.now())
+
+        batches = session.new_batches()
+        batches.append(line.partition, line.key, line.value, line.headers)
+        block = Block(topic, batches, Counts(records=1))
+        return await self._commit(session, decide, record, block)
+
+    async def _commit(
+        self, session: Session, decide: Decision, record: SignalRecord, block: Block | None = None
+    ) -> Checkpoint:
         told = []
 
-        def decide() -> Outcome:
-            outcome = self._decide(checkpoint, record)
+        def conclude(offsets: Mapping[int, Offsets]) -> Outcome:
+            outcome = decide(offsets)
             told.append(outcome.events[-1])
             return outcome
 
-        heeded = await self._progress.commit(session, decide)
+        key, with_block = self._progress.key, block._asdict() if block else {}
+        heeded = self._progress.moved(await session.commit(key, conclude, **with_block))
         answer = told[-1].body
         self._progress.log.info(
             answer["event"], signal=answer["signal"], offset=record.offset, reason=answer.get("reason")

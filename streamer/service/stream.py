@@ -39,6 +39,7 @@ from streamer.service.clock import Clock
 from streamer.service.heeding import Heeding
 from streamer.service.progress import Inbox, Progress
 from streamer.service.publishing import ExportPublisher, TooManyDeadLettersError
+from streamer.service.replaying import Replaying
 from streamer.service.session import Session
 from streamer.service.shard import Sessions
 
@@ -66,6 +67,7 @@ class Stream:
         clock: Clock,
         metrics: StreamMetrics,
         inbox: Inbox,
+        replaying: Replaying | None = None,
         once: bool = False,
     ) -> None:
         self.key = key
@@ -79,7 +81,7 @@ class Stream:
         self._once = once
         self._progress = Progress(key, clock=clock, metrics=metrics, inbox=inbox)
         self._asking = Asking(self._progress, exports=exports, polls=polls, settings=settings, clock=clock)
-        self._heeding = Heeding(self._progress, clock=clock, metrics=metrics)
+        self._heeding = Heeding(self._progress, clock=clock, metrics=metrics, replaying=replaying)
         self._log = self._progress.log
         self._publishing: ExportId | None = None
 

@@ -19,6 +19,7 @@ from streamer.core.schedule import Cadence
 from streamer.core.signals import Remains
 from streamer.core.windows import LedgerWindows, UpdateWindows
 from streamer.kafka.reading_back import Source, TopicReader
+from streamer.kafka.scanning import TopicScanner
 from streamer.kafka.topics import Topic, partitions_of
 from streamer.metrics import Metrics
 from streamer.mews.api import MewsApi
@@ -35,6 +36,7 @@ from streamer.service.progress import Inbox
 from streamer.service.publishing import ExportPublisher, PublishSettings
 from streamer.service.reading import FileReader
 from streamer.service.reconciling import Reconciler, ReconcileSettings
+from streamer.service.replaying import Replaying, ReplaySettings
 from streamer.service.retiring import Retirement
 from streamer.service.stream import Stream
 from streamer.service.unconfigured import Leavings
@@ -132,6 +134,7 @@ def build_streams(
                 budget=budget,
                 clock=clock,
             )
+            rules = line_rules(config, key.entity_type)
             publisher = ExportPublisher(
                 key,
                 links=polls,
@@ -141,7 +144,7 @@ def build_streams(
                 slots=slots,
                 clock=clock,
                 metrics=stream_metrics,
-                rules=line_rules(config, key.entity_type),
+                rules=rules,
             )
             streams[key] = Stream(
                 key,
@@ -152,6 +155,13 @@ def build_streams(
                 clock=clock,
                 metrics=stream_metrics,
                 inbox=inbox_of(key),
+                replaying=Replaying(
+                    key,
+                    open_scanner=lambda: TopicScanner(config),
+                    settings=replay_settings(config, topics, key),
+                    rules=rules,
+                    metrics=stream_metrics,
+                ),
                 once=once,
             )
     return streams
@@ -172,6 +182,20 @@ def publish_settings(config: Config, topics: Mapping[str, Topic], key: StreamKey
         max_dead_letter_bytes=max(0, topics[config.topics.dead_letters].max_message_bytes - _RECORD_OVERHEAD),
         topic=topic.name,
         topic_partitions=topic.partitions,
+    )
+
+
+def replay_settings(config: Config, topics: Mapping[str, Topic], key: StreamKey) -> ReplaySettings:
+    """Where one stream's dead letters are, and what its topic takes of them."""
+    letters, topic = topics[config.topics.dead_letters], topics[config.topics.entity_topic(key)]
+    return ReplaySettings(
+        letters=letters.name,
+        letters_partitions=letters.partitions,
+        topic=topic.name,
+        topic_partitions=topic.partitions,
+        max_line_bytes=config.exports.max_line_bytes,
+        max_record_bytes=topic.max_message_bytes,
+        headers=config.topics.headers == "cloudevents",
     )
 
 

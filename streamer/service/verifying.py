@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from streamer.config import Config
-from streamer.core.verification import Differences, PartitionScan, Told, compared, history_of, sums_up
+from streamer.core.verification import Differences, PartitionScan, Replayed, Told, compared, history_of, sums_up
 from streamer.errors import FatalError
 from streamer.kafka.scanning import TopicScanner
 from streamer.kafka.topics import Topic, TopicAdmin
@@ -110,6 +110,7 @@ class _Verification:
         self._history: dict[str, list[Told]] = defaultdict(list)
         self._completed: list[Told] = []
         self._known: set[bytes] = set()
+        self._replays: list[tuple[Replayed, datetime]] = []
         self._scans: dict[tuple[str, int], PartitionScan] = {}
         self._kept_since: Counter[str] = Counter()
         self._letters: Counter[str] = Counter()
@@ -136,6 +137,7 @@ class _Verification:
             # Also those of streams that are not looked at, or have no settings any more: of one connection and topic.
             self._known.add(event.names.encode())
             if event.stream in self._streams:
+                self._replays += [(event.replayed, event.at)] if event.replayed else []
                 self._history[event.stream].append(event)
         for stream, events in self._history.items():
             self._differences.extend(history_of(stream, events))
@@ -182,6 +184,11 @@ class _Verification:
                 told_since=self._kept_since[self._events_topic],
                 repeats=self._repeats,
                 ranges=_ranges(self._completed, topic, partition),
+                replayed={
+                    told.offset: told.ce_id
+                    for told, _ in self._replays
+                    if (told.topic, told.partition) == (topic, partition)
+                },
             )
         read = 0
         async for partition, records in scanner.records(topic, ends):
@@ -192,6 +199,11 @@ class _Verification:
     # -- comparing --------------------------------------------------------------------------------------------------
 
     def _verdict(self) -> Verdict:
+        for told, at in self._replays:
+            scan = self._scans.get((told.topic, told.partition))
+            if scan and told.offset in scan.replays_missing and self._is_kept(told.topic, at):
+                what = f"{told.ce_id} was replayed, and is not there"
+                self._differences.add(f"{told.topic}[{told.partition}]@{told.offset}: {what}")
         exports = [self._export(event) for event in self._completed]
         for scan in self._scans.values():
             self._differences.extend(scan.differences.shown)
@@ -244,15 +256,17 @@ class _Verification:
         )
 
     def _is_whole(self, event: Told) -> bool:
-        """Whether every record of the export must still be there: none is old enough to be compacted or deleted."""
-        topic = self._topics.get(event.topic)
-        if topic is None:
-            return bool(event.records)
+        """Whether every record of the export must still be there: the oldest was written after it was asked for."""
+        return self._is_kept(event.topic, event.requested_at) if event.topic in self._topics else bool(event.records)
+
+    def _is_kept(self, name: str, since: datetime) -> bool:
+        """Whether all that was written to a topic since then must still be there, too young to be cleaned away."""
+        topic = self._topics[name]
         kept_ms = int(topic.configs.get("min.compaction.lag.ms", "0"))
         if "compact" not in topic.configs.get("cleanup.policy", "compact"):
             kept_ms = int(topic.configs.get("retention.ms", "0"))
-        # The oldest of its records was written after it was asked for; -1 keeps records for ever.
-        return kept_ms < 0 or _milliseconds(event.requested_at) >= _milliseconds(self._now) - kept_ms
+        # -1 keeps records for ever.
+        return kept_ms < 0 or _milliseconds(since) >= _milliseconds(self._now) - kept_ms
 
 
 def _ce_id(record: Any) -> bytes:

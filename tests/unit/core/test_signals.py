@@ -33,6 +33,7 @@ from streamer.core.signals import (
     LetTombstonesThrough,
     Pause,
     Remains,
+    Replay,
     Resume,
     Retire,
     Retry,
@@ -46,6 +47,7 @@ from streamer.core.signals import (
     heed,
     heed_unconfigured,
     parse_signal,
+    replay_in,
 )
 from streamer.model import ConnectionName, EntityType, ExportId, ExportKind, StreamKey
 from tests.unit.cases import cases
@@ -59,6 +61,7 @@ REQUESTING = Requesting(request=REQUEST)
 WAITING = Waiting(request=REQUEST, export_id=ExportId("e1"))
 PUBLISHING = Publishing(request=REQUEST, export_id=ExportId("e1"), ready_at=NOW, files=FileList(1, 9, "d"))
 SNAPSHOT = Completed(ExportId("e0"), NOW, NOW, Counts())
+REPLAY = Replay("e1/0/48213", 1, 17)
 SIGNALS: tuple[Signal, ...] = (
     SnapshotNow(),
     SnapshotNow(changes_only=False),
@@ -70,6 +73,7 @@ SIGNALS: tuple[Signal, ...] = (
     LetTombstonesThrough(),
     Retry(),
     Retire("alpine/Bill"),
+    REPLAY,
 )
 
 
@@ -166,6 +170,19 @@ def test_a_signal_that_does_not_suit_the_stream_is_rejected_and_changes_nothing(
     assert "has not accepted" in rejected(AbandonExport(), Checkpoint(state=REQUESTING))
     assert "after the first snapshot" in rejected(WindowNow(), Checkpoint())
     assert "still configured" in rejected(Retire("alpine/Bill"), Checkpoint())
+    assert "name one stream" in rejected(REPLAY, Checkpoint())
+    assert "being published" in rejected(REPLAY, Checkpoint(state=PUBLISHING))
+
+
+def test_a_line_is_replayed_by_its_own_stream_and_not_amid_an_export() -> None:
+    record = SignalRecord(0, str(STREAM), encode_signal(REPLAY))
+    resting: list[State] = [Idle(), REQUESTING, WAITING, stopped(WAITING)]
+    amid: list[State] = [PUBLISHING, stopped(PUBLISHING)]
+    assert [replay_in(Checkpoint(state=state), record) for state in resting] == [REPLAY] * len(resting)
+    assert [replay_in(Checkpoint(state=state), record) for state in amid] == [None] * len(amid)
+    assert replay_in(Checkpoint(), SignalRecord(0, "*", encode_signal(REPLAY))) is None
+    assert replay_in(Checkpoint(), SignalRecord(0, str(STREAM), encode_signal(Pause()))) is None
+    assert replay_in(Checkpoint(), SignalRecord(0, str(STREAM), b"{")) is None
 
 
 REMAINS = Remains("mews.bill", shared_keys=False, tellable=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -46,7 +46,12 @@ CLAIM = PartitionCounts(records=3, tombstones=0, start=10, end=14, digest=digest
 
 
 def scan(
-    records: Sequence[Record], *, partitions: int = 0, repeats: bool = False, ranged: bool = False
+    records: Sequence[Record],
+    *,
+    partitions: int = 0,
+    repeats: bool = False,
+    ranged: bool = False,
+    replayed: Mapping[int, str] | None = None,
 ) -> PartitionScan:
     scanned = PartitionScan(
         "t[0]",
@@ -57,6 +62,7 @@ def scan(
         told_since=500,
         repeats=repeats,
         ranges=[(10, 14, EXPORT)] if ranged else None,
+        replayed=replayed,
     )
     scanned.take(records)
     return scanned
@@ -119,6 +125,18 @@ def test_a_key_in_the_wrong_partition_is_found() -> None:
     assert scan(GOOD, partitions=1).differences.count == 0
     scanned = scan([replace(r, key=b"%d" % n) for n, r in enumerate(GOOD * 10)], partitions=4)
     assert any("the key belongs in partition" in difference for difference in scanned.differences.shown)
+
+
+def test_a_replayed_line_stands_where_was_told_and_outside_its_export() -> None:
+    again = record(20, "0/15")
+    assert differences([*GOOD, again])
+    for records, missing in (([*GOOD, again], {}), (GOOD, {20: "0/15"}), ([*GOOD, record(20, "1/15")], {20: "0/15"})):
+        told = {20: f"{EXPORT.decode()}/0/15"}
+        scanned = scan(records, replayed=told)
+        assert list(scanned.replays_missing) == list(missing)
+        if not missing:
+            assert not scanned.differences.shown
+            assert not compared(CLAIM, scanned.tallies[EXPORT], place="t[0]", whole=True, repeats=False)
 
 
 def test_without_headers_offsets_tell_whose_record_it_is() -> None:
