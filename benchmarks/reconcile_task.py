@@ -11,39 +11,61 @@ import resource
 import sys
 import time
 
+from aiokafka.producer.message_accumulator import BatchBuilder
+
 from benchmarks.reconcile_lines import PARTITIONS, SOURCE, TOPIC, chunks_of
 from streamer.config import KafkaConfig
 from streamer.core.blocks import FileToGather
-from streamer.core.comparing import ComparedBlocks, Comparison
+from streamer.core.comparing import Comparison
 from streamer.core.differences import EVER, Table
+from streamer.kafka.batches import RecordBatches
+from streamer.kafka.encoded_batches import BatchFormat
+from streamer.kafka.kernel_blocks import file_blocks
 from streamer.kafka.reading_back import Source, TopicReader
+from streamer.kafka.sending import BATCH_BYTES
 from streamer.model import ConnectionName, EntityType, ExportId, StreamKey
 from streamer.service.collector import leave_aside_what_lasts
 from streamer.service.reconciling import take_back
 
+_TICK_SECONDS = 0.001
 
-class Nowhere:
-    """Batches that keep nothing: all lines are repeats."""
+
+def no_batches() -> RecordBatches:
+    """What stays empty: all lines are repeats."""
+    form = BatchFormat(batch_bytes=BATCH_BYTES, zstd=False, transactional=True)
+    return RecordBatches(lambda: BatchBuilder(BATCH_BYTES, 0, is_transactional=1), timestamp=1, format=form)
+
+
+class Lateness:
+    """The longest time for which the loop ran nothing that was due, in seconds, while in its context."""
 
     def __init__(self) -> None:
-        self.records = 0
+        self.longest = 0.0
 
-    def append(self, partition: int, key: bytes, value: bytes, headers: list[tuple[str, bytes]]) -> None:  # noqa: ARG002
-        self.records += 1
+    async def __aenter__(self) -> Lateness:
+        self._ticking = asyncio.create_task(self._tick())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._ticking.cancel()
+
+    async def _tick(self) -> None:
+        while True:
+            before = time.perf_counter()
+            await asyncio.sleep(_TICK_SECONDS)
+            self.longest = max(self.longest, time.perf_counter() - before - _TICK_SECONDS)
 
 
 async def read_back(bootstrap_servers: str, table: Table) -> tuple[int, float]:
     """Fill the table; how many records there were, and the longest time that the loop was kept, in seconds."""
-    records, longest = 0, 0.0
-    async with TopicReader(KafkaConfig(bootstrap_servers=(bootstrap_servers,))) as reader:
+    records = 0
+    async with TopicReader(KafkaConfig(bootstrap_servers=(bootstrap_servers,))) as reader, Lateness() as late:
         ends = await reader.ends(TOPIC, PARTITIONS)
         for partition in range(PARTITIONS):
             async for some in reader.slices(TOPIC, partition, ends[partition], Source(SOURCE)):
                 records += len(some.keys)
-                began = time.perf_counter()
                 take_back(table, partition, some)
-                longest = max(longest, time.perf_counter() - began)
-    return records, longest
+    return records, late.longest
 
 
 def compare(table: Table, entities: int) -> tuple[int, float, float, float]:
@@ -58,7 +80,7 @@ def compare(table: Table, entities: int) -> tuple[int, float, float, float]:
         max_record_bytes=1_048_588,
         headers=True,
     )
-    blocks = ComparedBlocks(file, Nowhere, comparison=comparison, judge=comparison.judge)
+    blocks = file_blocks(file, no_batches, comparison=comparison, kernel=True)
     wall = processor = longest = 0.0
     unchanged = 0
     for chunk in chunks_of(entities):
