@@ -1,7 +1,7 @@
 """Thirty days of a moving world, with everything that can go wrong on the way: in the end the topics are the source.
 
-Not part of what ``scripts/test`` runs by itself: what a course meets depends on how fast the machine is, and on a slow
-one it has also ended in waiting for what did not come. ``scripts/test tests/courses`` runs it.
+Not part of what ``scripts/test`` runs by itself, because it takes one to four minutes: ``scripts/test tests/courses``.
+What it came to is in docs/reliability.md.
 """
 
 from __future__ import annotations
