@@ -1,4 +1,6 @@
-"""What it costs to gather lines that are held against their schema, or veiled: python -m benchmarks.prepare_benchmark.
+"""What it costs to gather lines that are held against their schema, veiled, or of which some are kept out.
+
+`python -m benchmarks.prepare_benchmark`
 
 Processor time of one core for a line, the best of several rounds in turn; nothing is sent.
 """
@@ -6,22 +8,26 @@ Processor time of one core for a line, the best of several rounds in turn; nothi
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 
 from streamer.contract.entities import ENTITIES
 from streamer.contract.shape import Shape
 from streamer.core.blocks import FileBlocks, FileToGather, Preparation
+from streamer.core.checkpoint import Erased
+from streamer.core.erasing import Erasure
 from streamer.core.records import Header
 from streamer.core.veil import Veil
 from streamer.metrics import Metrics
 from streamer.model import ConnectionName, EntityType, ExportId, StreamKey
 from streamer.sandbox.entities import PAGE_LINES, Numbers, page
-from streamer.service.preparing import LineRules
+from streamer.service.preparing import KeepingOut, LineRules
 
 STREAM = StreamKey(ConnectionName("alpine"), EntityType.CUSTOMER)
 EXPORT = ExportId("e1")
 LINES = 20 * PAGE_LINES
 CHUNK = 256 * 1024
 ROUNDS = 15
+ERASURE = Erasure(b"k" * 32)
 
 
 class Nowhere:
@@ -68,6 +74,7 @@ def main() -> None:
         'validate = "warn"': rules(shape=True),
         "three fields dropped": rules(veil=Veil(dropped=["Notes", "Passport", "Visa"])),
         "three fields hashed": rules(veil=Veil(hashed=["Email", "Phone", "LastName"], key=b"key")),
+        "somebody kept out": KeepingOut(ERASURE, {ERASURE.hash(b"x"): Erased(datetime.now(UTC), ERASURE.mark)}, None),
     }
     best = dict.fromkeys(ways, float("inf"))
     for _ in range(ROUNDS):

@@ -172,6 +172,8 @@ class ExportsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """What a whole file of another length than announced comes to: a failed export, or just an alarm."""
     validate: Literal["off", "warn", "dead_letter"] = "off"
     """Hold each line against the schema of its type: count and log what differs, or make it a dead letter besides."""
+    erasure_key: Secret | None = None
+    """The key by which erased entities are known (``streamer signal erase``): the Ids themselves are kept nowhere."""
     kernel: Literal["auto", "off"] = "auto"
     """Whether lines become records in machine code where that is installed: the same bytes, for less CPU time."""
 
@@ -301,8 +303,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         found = self.kafka.secrets()
         for connection in self.connections:
             found += [connection.client_token, connection.access_token]
-        if self.topics.schema_registry_password is not None:
-            found.append(self.topics.schema_registry_password)
+        others = (self.topics.schema_registry_password, self.exports.erasure_key)
+        found += [secret for secret in others if secret is not None]
         found += [entity.hash_key for entity in self.entity.values() if entity.hash_key is not None]
         return tuple(found)
 

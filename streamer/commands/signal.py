@@ -13,6 +13,7 @@ from streamer.core.signals import (
     EVERYBODY,
     NAMES,
     AdoptExport,
+    Erase,
     Retire,
     Signal,
     SignalError,
@@ -31,6 +32,7 @@ _WRITTEN_HERE = tuple(name for name in NAMES if name != "replay")
 @click.argument("key")
 @click.option("--everything", is_flag=True, help="snapshot_now: publish every line, also what the topic says already.")
 @click.option("--export-id", metavar="ID", help="adopt_export: the id, from the log's export_accepted.")
+@click.option("--id", "id_", metavar="ID", help="erase: whom, by the Id that is the key in the topic.")
 @click.option("--repeat", metavar="KEY", help="retire: the key once more, since all its entities get tombstones.")
 @click.option(
     "--no-shared-keys", is_flag=True, help="retire: no other connection has any of its customers or companies."
@@ -44,6 +46,7 @@ def signal(
     key: str,
     everything: bool,
     export_id: str | None,
+    id_: str | None,
     repeat: str | None,
     no_shared_keys: bool,
 ) -> None:
@@ -60,6 +63,7 @@ def signal(
       adopt_export          take this export for the answer to a request that is blocked
       let_tombstones_through   write those of the next snapshot however many they are
       retire                tombstones for all entities of a stream that is not configured any more
+      erase                 a tombstone for one entity, which stays out for as long as Mews goes on sending it
 
     \b
     Examples:
@@ -69,7 +73,12 @@ def signal(
       streamer signal retire sold-hotel/Bill --repeat sold-hotel/Bill
     """
     settings = start(config, log_level, default_level="error")
-    asked = _signal(name, everything=everything, export_id=export_id, repeat=repeat, no_shared_keys=no_shared_keys)
+    if name == "erase":
+        asked: Signal = _erase(id_)
+    elif id_:
+        raise ConfigError("", "--id is for erase")
+    else:
+        asked = _signal(name, everything=everything, export_id=export_id, repeat=repeat, no_shared_keys=no_shared_keys)
     _check_key(settings, asked, key)
     run_to_end(lambda: _write(settings, asked, key))
 
@@ -110,6 +119,13 @@ def _signal(name: str, *, everything: bool, export_id: str | None, repeat: str |
         raise ConfigError("", "--export-id has to name an export, in lower case") from None
 
 
+def _erase(id_: str | None) -> Signal:
+    try:
+        return parse_signal(encode_signal(Erase(id_ or "")))
+    except SignalError:
+        raise ConfigError("", "erase needs --id, the Id of one entity") from None
+
+
 def _check_key(config: Config, asked: Signal, key: str) -> None:
     """Whoever hears the signal checks it again; here a mistake is found before anybody does."""
     known = [str(stream) for stream in config.streams()]
@@ -119,5 +135,7 @@ def _check_key(config: Config, asked: Signal, key: str) -> None:
         if asked.stream != key:
             raise ConfigError("", f"this removes all entities of {key} from its topic; if so: --repeat {key}")
         return
+    if isinstance(asked, Erase) and key == EVERYBODY:
+        raise ConfigError("", "an entity belongs to one stream: name it")
     if key != EVERYBODY and key not in known:
         raise ConfigError("", f'there is no stream "{key}"{suggestion(key, known)}; the settings have {known[0]}, …')

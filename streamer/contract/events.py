@@ -71,7 +71,7 @@ class FilePublished(ExportEvent, frozen=True, kw_only=True, tag="file_published"
 
 
 class ExportCompleted(ExportEvent, frozen=True, kw_only=True, tag="export_completed"):
-    """Every line of the export is accounted for: ``lines = records + unchanged + dead_letters + blank``.
+    """Every line of the export is accounted for: ``lines = records + unchanged + dead_letters + blank + erased``.
 
     The export is wholly read by whoever is at or past ``end`` in each of the ``partitions``, which are keyed by number.
     """
@@ -84,6 +84,7 @@ class ExportCompleted(ExportEvent, frozen=True, kw_only=True, tag="export_comple
     unchanged: Count
     dead_letters: Count
     blank: Count
+    erased: Count = 0
     tombstones: Count
     tombstones_withheld: Count = 0
     tombstones_withheld_why: str = ""

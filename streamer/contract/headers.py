@@ -30,7 +30,7 @@ ENTITY: Final[Headers] = {
 }
 TOMBSTONE: Final[Headers] = {
     "ce_id": {
-        "description": "An export, or retire- and the offset of a signal; the word gone, and the Id.",
+        "description": "An export, or retire- or erase- and the offset of a signal; the word gone, and the Id.",
         "examples": [
             "0f9c2a74-6d1e-4b53-9c1a-b35500a1d2e3/gone/35b81c5d-a0e4-4f29-8b1c-b35200a4fb11",
         ],

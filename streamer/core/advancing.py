@@ -9,6 +9,7 @@ import msgspec
 
 from streamer.core.checkpoint import Checkpoint, PartitionCounts, Publishing, Reconciling
 from streamer.core.ending import after_completion, after_loss_of_topic
+from streamer.core.erasing import with_sent
 from streamer.core.events import Event, Outcome, Writer
 from streamer.core.inputs import Entombed, Published
 from streamer.model import StreamKey
@@ -34,8 +35,9 @@ def after_records(
         writer = Writer(stream, state.request, state.export_id, now)
         events = (writer.file_published(file=at.file, name=at.name, size=at.size),)
     known_partitions = checkpoint.partitions or event.topic_partitions
+    erased = with_sent(checkpoint.erased, event.erased, state.request.cycle)
     moved = checkpoint.moved_to(
-        done, partitions=known_partitions, ends=ends_with(checkpoint, event.partitions), error=None
+        done, erased=erased, partitions=known_partitions, ends=ends_with(checkpoint, event.partitions), error=None
     )
     if not event.last:
         return Outcome(moved, events)

@@ -20,6 +20,7 @@ from typing import Final, Generic, Protocol, TypeVar
 import msgspec
 from xxhash import xxh3_64_intdigest
 
+from streamer.core.erasing import KeptOut
 from streamer.core.lines import LineCutter, Lines, LongLine, is_blank, is_utf8
 from streamer.core.partitioner import SEED, murmur2
 from streamer.core.records import UNREADABLE, Header, Origin, Reason, identify, why_no_record
@@ -47,11 +48,15 @@ class Batches(Protocol):
 B = TypeVar("B", bound=Batches)
 
 
+Prepared = bytes | Reason | KeptOut
+"""What becomes of a line: what is published, why it is a dead letter, or whose it is who was erased."""
+
+
 class Preparation(Protocol):
     """What becomes of the lines of an export before they are published, where they aren't published as they come."""
 
-    def prepare(self, line: bytes) -> bytes | Reason:
-        """The value to publish for a line that could be published as it is, or why it can't be."""
+    def prepare(self, line: bytes) -> Prepared:
+        """The value to publish for a line that could be published as it is, or why it can't or may not be."""
 
     def digest(self, line: bytes) -> str:
         """What a dead letter keeps of its line instead of the line; nothing where it may keep the line itself."""
@@ -114,6 +119,9 @@ class Block(msgspec.Struct, Generic[B], frozen=True):
     """Whether nothing of the file comes after ``end``."""
     unchanged: int = 0
     """Lines that the topic says already (``core.comparing``)."""
+    erased: int = 0
+    """Lines of entities that were erased (``core.erasing``)."""
+    erased_hashes: frozenset[str] = frozenset()
     elsewhere: int = 0
     """Lines that go with another block, because the file is gathered several times over (``core.comparing``)."""
 
@@ -170,6 +178,8 @@ class Counted(msgspec.Struct, frozen=True):
     tallies: dict[int, Tally]
     blank: int
     unchanged: int = 0
+    erased: int = 0
+    erased_hashes: frozenset[str] = frozenset()
     elsewhere: int = 0
 
 
@@ -233,6 +243,8 @@ class Blocks(ABC, Generic[B]):
             ends_file=self._finished,
             unchanged=counted.unchanged,
             elsewhere=counted.elsewhere,
+            erased=counted.erased,
+            erased_hashes=counted.erased_hashes,
         )
         self._begin(end)
         return block
@@ -270,7 +282,8 @@ class FileBlocks(Blocks[B]):
         super()._begin(start)
         self._records = [0] * self._partitions
         self._digests = [0] * self._partitions
-        self._blank = 0
+        self._blank = self._erased = 0
+        self._erased_hashes: set[str] = set()
 
     def feed(self, chunk: bytes) -> None:
         self._gather_runs(self._cutter.feed(chunk))
@@ -287,7 +300,8 @@ class FileBlocks(Blocks[B]):
             for partition, (records, digest) in enumerate(zip(self._records, self._digests, strict=True))
             if records
         }
-        return Counted(tallies, self._blank)
+        hashes = frozenset(self._erased_hashes)
+        return Counted(tallies, self._blank, erased=self._erased, erased_hashes=hashes)
 
     def _gather_runs(self, runs: Sequence[Lines | LongLine]) -> None:
         for run in runs:
@@ -315,8 +329,8 @@ class FileBlocks(Blocks[B]):
                 continue
             if prepare is not None:
                 prepared = prepare(line)
-                if isinstance(prepared, Reason) or len(key) + len(prepared) > room:
-                    self._bury_prepared(line, prepared, number, offset)
+                if not isinstance(prepared, bytes) or len(key) + len(prepared) > room:
+                    self._set_prepared_aside(line, prepared, number, offset)
                     continue
                 line = prepared
             # `partition_of` and `digest_of`, written out.
@@ -331,8 +345,12 @@ class FileBlocks(Blocks[B]):
         else:
             self._bury_line(line, why_no_record(line), number, offset, len(line))
 
-    def _bury_prepared(self, line: bytes, prepared: bytes | Reason, number: int, offset: int) -> None:
-        """Set a line aside for what it was prepared to: a reason, or a record that is too large."""
+    def _set_prepared_aside(self, line: bytes, prepared: Prepared, number: int, offset: int) -> None:
+        """For what a line was prepared to: somebody who was erased, a reason, or a record that is too large."""
+        if isinstance(prepared, KeptOut):
+            self._erased += 1
+            self._erased_hashes.add(prepared.hash)
+            return
         reason = prepared if isinstance(prepared, Reason) else Reason.RECORD_TOO_LARGE
         self._bury_line(line, reason, number, offset, len(line))
 

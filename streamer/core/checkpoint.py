@@ -20,8 +20,9 @@ import msgspec
 from streamer.errors import StreamerError
 from streamer.model import ExportId, ExportKind, Window
 
-VERSION = 1
-"""Of the checkpoint's format; raised only when an older program would do harm by going on."""
+VERSION = 2
+"""The highest of the checkpoint's format that this program knows. A checkpoint is of a higher one than 1 only while an
+older program would do harm by going on: 2 while somebody is kept out, whom it would publish."""
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -74,7 +75,7 @@ class Position(msgspec.Struct, frozen=True):
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """Running totals of an export; ``lines`` is always ``records + unchanged + dead_letters + blank``."""
+    """Running totals of an export; ``lines`` is always ``records + unchanged + dead_letters + blank + erased``."""
 
     size: int = 0
     lines: int = 0
@@ -83,6 +84,7 @@ class Counts(msgspec.Struct, frozen=True):
     dead_letters: int = 0
     blank: int = 0
     tombstones: int = 0
+    erased: int = 0
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(**{name: getattr(self, name) + getattr(other, name) for name in self.__struct_fields__})
@@ -249,6 +251,17 @@ class WantedSnapshot(msgspec.Struct, frozen=True):
     changes_only: bool = True
 
 
+class Erased(msgspec.Struct, frozen=True):
+    """That an entity was erased, at this time, by its hash with the key that has the mark ``by``.
+
+    ``cycle`` is that of the last export that held it nevertheless, 0 where none has yet.
+    """
+
+    at: datetime
+    by: str
+    cycle: int = 0
+
+
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     """All that is kept of a stream.
 
@@ -265,10 +278,10 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     ``next_signal`` is the offset of the signals topic from which on this stream has to look, and ``paused``,
     ``let_tombstones_through``, ``wanted_snapshot`` and ``wanted_window`` are what earlier signals left behind: until
-    another signal, until a snapshot completes, and until the wanted export begins.
+    another signal, until a snapshot completes, and until the wanted export begins. ``erased`` are the entities that
+    signals have had erased, by hash, until a snapshot holds them no more.
     """
 
-    v: int = VERSION
     term: int = 0
     owner: str = ""
     cycle: int = 0
@@ -288,10 +301,16 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     let_tombstones_through: bool = False
     wanted_snapshot: WantedSnapshot | None = None
     wanted_window: bool = False
+    erased: Mapping[str, Erased] = {}
     unknown: Mapping[str, Any] = {}
     """Fields of this record that a newer version wrote: kept as they are. Not a field of the JSON itself."""
     unknown_state: Mapping[str, Any] = {}
     """The same for the state; dropped when the phase changes, since they spoke of the phase that is over."""
+
+    @property
+    def v(self) -> int:
+        """The version that a program has to know to go on from here."""
+        return 2 if self.erased else 1
 
     @property
     def phase(self) -> str:
@@ -326,7 +345,7 @@ def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
     """The checkpoint as JSON, with the unknown fields it was read with."""
     fields = {name: getattr(checkpoint, name) for name in Checkpoint.__struct_fields__ if name in _FIELDS}
     state = {**checkpoint.unknown_state, **msgspec.to_builtins(checkpoint.state)}
-    return msgspec.json.encode({**checkpoint.unknown, **fields, "state": state})
+    return msgspec.json.encode({**checkpoint.unknown, "v": checkpoint.v, **fields, "state": state})
 
 
 def decode_checkpoint(value: bytes) -> Checkpoint:
@@ -334,7 +353,7 @@ def decode_checkpoint(value: bytes) -> Checkpoint:
     try:
         raw = msgspec.json.decode(value, type=dict[str, Any])
         version = raw.get("v")
-        if not isinstance(version, int) or version > VERSION:
+        if type(version) is not int or version > VERSION:
             raise CheckpointError(f"checkpoint of version {version}, this program knows up to {VERSION}")
         checkpoint = msgspec.convert(raw, Checkpoint)
     # Bad UTF-8 and too deep a nesting are no errors of msgspec's own.
@@ -343,6 +362,6 @@ def decode_checkpoint(value: bytes) -> Checkpoint:
     known_of_state = {*type(checkpoint.state).__struct_fields__, "phase"}
     return msgspec.structs.replace(
         checkpoint,
-        unknown={name: field for name, field in raw.items() if name not in _FIELDS},
+        unknown={name: field for name, field in raw.items() if name not in _FIELDS and name != "v"},
         unknown_state={name: field for name, field in raw.get("state", {}).items() if name not in known_of_state},
     )

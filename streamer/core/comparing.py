@@ -17,7 +17,7 @@ from streamer.core.blocks import B, Blocks, Counted, Cut, FileBlocks, FileToGath
 from streamer.core.differences import Array, Facts, Table, facts_of
 from streamer.core.lines import Lines, LongLine, is_blank, is_utf8
 from streamer.core.partitioner import SEED, murmur2
-from streamer.core.records import UNREADABLE, Reason, identify
+from streamer.core.records import UNREADABLE, identify
 
 
 class Dated(msgspec.Struct, frozen=True, gc=False):
@@ -144,9 +144,9 @@ class ComparedBlocks(Compared[B], FileBlocks[B]):
                 continue
             if prepare is not None:
                 prepared = prepare(line)
-                if isinstance(prepared, Reason) or len(key) + len(prepared) > self._origin.record_room:
+                if not isinstance(prepared, bytes) or len(key) + len(prepared) > self._origin.record_room:
                     self._see_alone(partition, key)
-                    self._bury_prepared(line, prepared, number, offset)
+                    self._set_prepared_aside(line, prepared, number, offset)
                     continue
                 line = prepared
             found.add(partition, key, line, offset, updated)

@@ -21,6 +21,7 @@ from streamer.core.checkpoint import (
     Waiting,
     WantedSnapshot,
 )
+from streamer.core.erasing import still_sent
 from streamer.core.events import Outcome, Writer
 from streamer.core.inputs import Abandoned, Ended
 from streamer.core.windows import span_after_failure, span_after_success
@@ -81,6 +82,7 @@ def _remembered(checkpoint: Checkpoint, request: Request, completed: Completed) 
     begins = checkpoint.covered_to or (checkpoint.snapshot.requested_at if checkpoint.snapshot else None)
     return {
         "snapshot": completed,
+        "erased": still_sent(checkpoint.erased, request, completed.counts),
         "covered_to": begins or request.server_time or request.requested_at,
         "let_tombstones_through": False,
     }

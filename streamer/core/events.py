@@ -94,6 +94,7 @@ class Writer(msgspec.Struct, frozen=True):
             unchanged=counts.unchanged,
             dead_letters=counts.dead_letters,
             blank=counts.blank,
+            erased=counts.erased,
             tombstones=counts.tombstones,
             tombstones_withheld=withheld,
             tombstones_withheld_why=withheld_why,

@@ -113,6 +113,8 @@ class Published(msgspec.Struct, frozen=True):
     withheld: int = 0
     """With the last block: how many entities are gone but get no tombstone, because of ``withheld_why``."""
     withheld_why: str = ""
+    erased: frozenset[str] = frozenset()
+    """By their hashes, the erased entities that the block would hold."""
 
 
 class Entombed(msgspec.Struct, frozen=True):

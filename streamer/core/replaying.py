@@ -1,4 +1,4 @@
-"""Replays of dead letters: whether a line that is valid by now may still become a record, and what is told of it.
+"""Whether the line of a dead letter that is valid by now may still become a record.
 
 A line of last week must not overtake what was published since. Where both say when they were updated, that decides;
 where one doesn't, or it is a tombstone, whatever was written after the dead letter is newer.
@@ -6,16 +6,10 @@ where one doesn't, or it is a tombstone, whatever was written after the dead let
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import msgspec
 
-from streamer.core.checkpoint import Checkpoint
 from streamer.core.comparing import updated_of
 from streamer.core.differences import UNTIMED, microseconds
-from streamer.core.events import Outcome, ReplayedLine
-from streamer.core.signals import SignalRecord, answered
-from streamer.model import StreamKey
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -42,23 +36,3 @@ def why_too_late(ce_id: str, line: bytes, letter_at: int, said: Said | None) -> 
         if UNTIMED not in (ours, theirs) and ours != theirs:
             return "" if ours > theirs else "the topic has a newer version of this entity"
     return "the topic has a later record of this entity" if said.at >= letter_at else ""
-
-
-def after_replay(
-    stream: StreamKey,
-    checkpoint: Checkpoint,
-    record: SignalRecord,
-    line: ReplayedLine,
-    partitions: int,
-    *,
-    now: datetime,
-) -> Outcome:
-    """What is committed with the record: the answer to the signal, and where the partition ends now.
-
-    ``partitions`` is how many the topic's keys are shared out among.
-    """
-    place = str(line.partition)
-    # Never less: an offset below it tells the next export that the topic was made anew.
-    ends = {**checkpoint.ends, place: max(checkpoint.ends.get(place, 0), line.offset + 1)}
-    published = msgspec.structs.replace(checkpoint, ends=ends, partitions=partitions)
-    return answered(stream, record, Outcome(published), None, replayed=line, now=now)

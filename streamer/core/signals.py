@@ -99,10 +99,19 @@ class Replay(_Signal, frozen=True, tag="replay"):
     offset: Annotated[int, msgspec.Meta(ge=0)]
 
 
+class Erase(_Signal, frozen=True, tag="erase"):
+    """Write a tombstone for one entity, and keep it out for as long as Mews goes on sending it."""
+
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+
+
+Writes = Replay | Erase
+"""What writes a record beside its answer."""
+
 Wish = SnapshotNow | WindowNow | Pause | Resume | LetTombstonesThrough
 """What only leaves something behind in the checkpoint, to be heeded in time."""
 
-Signal = Wish | AbandonExport | AdoptExport | Retry | Retire | Replay
+Signal = Wish | AbandonExport | AdoptExport | Retry | Retire | Replay | Erase
 
 NAMES = tuple(str(kind.__struct_config__.tag) for kind in Signal.__args__)
 """What can be signalled."""
@@ -207,8 +216,8 @@ def _check_retirement(stream: StreamKey, checkpoint: Checkpoint, signal: Retire,
         )
 
 
-def replay_in(checkpoint: Checkpoint, record: SignalRecord) -> Replay | None:
-    """The line that the signal wants replayed, if the stream may do that as it is.
+def writes_in(checkpoint: Checkpoint, record: SignalRecord) -> Writes | None:
+    """The signal, if it wants a record written and the stream may do that as it is.
 
     Not amid an export, whose records would not lie together any more: ``heed`` has the answer then.
     """
@@ -216,7 +225,7 @@ def replay_in(checkpoint: Checkpoint, record: SignalRecord) -> Replay | None:
         signal = parse_signal(record.value)
     except SignalError:
         return None
-    return signal if isinstance(signal, Replay) and record.key != EVERYBODY and not _is_amid(checkpoint) else None
+    return signal if isinstance(signal, Writes) and record.key != EVERYBODY and not _is_amid(checkpoint) else None
 
 
 def _is_amid(checkpoint: Checkpoint) -> bool:
@@ -262,9 +271,9 @@ def _effect(stream: StreamKey, checkpoint: Checkpoint, signal: Signal, *, now: d
             return transition(stream, checkpoint, LookedAt(), now=now)
         case Retire():
             raise SignalError("the stream is still configured")
-        case Replay():
+        case Replay() | Erase():
             raise SignalError(
-                "an export is being published; replay when it is over" if _is_amid(checkpoint) else "name one stream"
+                "an export is being published; ask again when it is over" if _is_amid(checkpoint) else "name one stream"
             )
         case _:
             assert_never(signal)

@@ -58,6 +58,7 @@ class Told(msgspec.Struct, frozen=True):
     unchanged: int = 0
     dead_letters: int = 0
     blank: int = 0
+    erased: int = 0
     tombstones: int = 0
     requested_at: datetime = datetime.min.replace(tzinfo=UTC)
     partitions: Mapping[str, PartitionCounts] = {}
@@ -71,9 +72,9 @@ class Told(msgspec.Struct, frozen=True):
 
     @property
     def names(self) -> str:
-        """By what records refer to it: an export's id, or the retirement that a signal has begun."""
-        if self.event == "signal_applied" and self.signal == "retire":
-            return f"retire-{self.offset}"
+        """By what records refer to it: an export's id, or the retirement or erasure that a signal has begun."""
+        if self.event == "signal_applied" and self.signal in ("retire", "erase"):
+            return f"{self.signal}-{self.offset}"
         return self.export_id or ""
 
 
@@ -274,7 +275,7 @@ def compared(
 def sums_up(event: Told) -> list[str]:
     """What in an ``export_completed`` contradicts itself."""
     differences = []
-    parts = event.records + event.unchanged + event.dead_letters + event.blank
+    parts = event.records + event.unchanged + event.dead_letters + event.blank + event.erased
     if event.lines != parts:
         differences.append(f"the event tells of {event.lines} lines, but of {parts} in its parts")
     for name in ("records", "tombstones"):

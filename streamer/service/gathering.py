@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
 import msgspec
 
 from streamer.core.blocks import Block, BlockLimits, Blocks, Cut, FileToGather, Preparation
-from streamer.core.checkpoint import Position
+from streamer.core.checkpoint import Erased, Position
 from streamer.core.comparing import Comparison, Judge
 from streamer.kafka.batches import RecordBatches
 from streamer.kafka.kernel_blocks import file_blocks
@@ -46,6 +46,8 @@ class Begun(msgspec.Struct, frozen=True):
     latest: float | None
     position: Position
     partitions: int
+    erased: Mapping[str, Erased] = {}
+    """Whose lines are kept out."""
 
 
 class Gatherer:
@@ -78,7 +80,9 @@ class Gatherer:
     ) -> AsyncGenerator[Gathered, None]:
         """Blocks from the position on. They end early where one of ``ends`` is set."""
         position, latest = begun.position, begun.latest
-        preparation = self._rules.for_export(self._key, export.id, self._metrics) if self._rules else None
+        preparation = None
+        if self._rules is not None:
+            preparation = self._rules.for_lines(self._key, export.id, self._metrics, begun.erased)
         for index in range(position.file, len(export.files)):
             cut = Cut(position.offset, position.line) if index == position.file else Cut()
             reading = self._reader.read(

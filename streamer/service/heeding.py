@@ -6,15 +6,16 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from streamer.core.answering import Place, after_erasure, after_replay
 from streamer.core.checkpoint import Checkpoint, Counts
 from streamer.core.events import Outcome, ReplayedLine
-from streamer.core.replaying import after_replay
-from streamer.core.signals import Replay, SignalError, SignalRecord, answered, calls_away, heed, replay_in
+from streamer.core.signals import Erase, Replay, SignalError, SignalRecord, answered, calls_away, heed, writes_in
 from streamer.errors import KafkaUnavailableError
 from streamer.kafka.batches import RecordBatches
 from streamer.kafka.sending import Offsets
 from streamer.metrics import StreamMetrics
 from streamer.service.clock import Clock
+from streamer.service.erasing import Erasing
 from streamer.service.progress import Progress
 from streamer.service.replaying import Replaying
 from streamer.service.session import Decision, Session
@@ -42,10 +43,12 @@ class Heeding:
         metrics: StreamMetrics,
         decide: Callable[[Checkpoint, SignalRecord], Outcome] | None = None,
         replaying: Replaying | None = None,
+        erasing: Erasing | None = None,
     ) -> None:
         self._progress = progress
         self._decide = decide or self._as_configured
         self._replaying = replaying
+        self._erasing = erasing
         self._clock = clock
         self._metrics = metrics
 
@@ -57,9 +60,11 @@ class Heeding:
         return checkpoint
 
     async def _heed_one(self, session: Session, checkpoint: Checkpoint, record: SignalRecord) -> Checkpoint:
-        wanted = replay_in(checkpoint, record)
-        if wanted is not None and self._replaying is not None:
+        wanted = writes_in(checkpoint, record)
+        if isinstance(wanted, Replay) and self._replaying is not None:
             return await self._replay(session, checkpoint, record, wanted, self._replaying)
+        if isinstance(wanted, Erase) and self._erasing is not None:
+            return await self._erase(session, checkpoint, record, wanted, self._erasing)
         return await self._commit(session, lambda _: self._decide(checkpoint, record), record)
 
     async def _replay(
@@ -71,19 +76,40 @@ class Heeding:
             line = await replaying.line(checkpoint, wanted, at=record.offset)
         except (SignalError, KafkaUnavailableError) as error:
             # Also where Kafka can't be read: other signals wait behind this one, and a person can write it again.
-            nothing, reason = Outcome(checkpoint), str(error)
-            return await self._commit(
-                session, lambda _: answered(key, record, nothing, reason, now=self._clock.now()), record
-            )
+            return await self._reject(session, checkpoint, record, str(error))
 
         def decide(offsets: Mapping[int, Offsets]) -> Outcome:
-            place = ReplayedLine(wanted.ce_id, topic, line.partition, offsets[line.partition].start)
-            return after_replay(key, checkpoint, record, place, line.partitions, now=self._clock.now())
+            place = Place(line.partition, offsets[line.partition].start, line.partitions)
+            told = ReplayedLine(wanted.ce_id, topic, place.partition, place.offset)
+            return after_replay(key, checkpoint, record, place, told, now=self._clock.now())
 
         batches = session.new_batches()
         batches.append(line.partition, line.key, line.value, line.headers)
-        block = Block(topic, batches, Counts(records=1))
-        return await self._commit(session, decide, record, block)
+        return await self._commit(session, decide, record, Block(topic, batches, Counts(records=1)))
+
+    async def _erase(
+        self, session: Session, checkpoint: Checkpoint, record: SignalRecord, wanted: Erase, erasing: Erasing
+    ) -> Checkpoint:
+        """The tombstone, the answer, and in the checkpoint that the entity stays out, in one transaction."""
+        key = self._progress.key
+        try:
+            due = erasing.tombstone(checkpoint, wanted, at=record.offset, now=self._clock.now())
+        except SignalError as error:
+            return await self._reject(session, checkpoint, record, str(error))
+
+        def decide(offsets: Mapping[int, Offsets]) -> Outcome:
+            place = Place(due.partition, offsets[due.partition].start, due.partitions)
+            return after_erasure(key, checkpoint, record, place, due.erased, now=self._clock.now())
+
+        batches = session.new_batches()
+        batches.append(due.partition, due.key, None, due.headers)
+        return await self._commit(session, decide, record, Block(due.topic, batches, Counts(tombstones=1)))
+
+    async def _reject(self, session: Session, checkpoint: Checkpoint, record: SignalRecord, reason: str) -> Checkpoint:
+        key, nothing = self._progress.key, Outcome(checkpoint)
+        return await self._commit(
+            session, lambda _: answered(key, record, nothing, reason, now=self._clock.now()), record
+        )
 
     async def _commit(
         self, session: Session, decide: Decision, record: SignalRecord, block: Block | None = None

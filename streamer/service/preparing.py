@@ -5,7 +5,7 @@ Both are off unless the settings ask for them, and then there is no preparation 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 import structlog
@@ -14,6 +14,9 @@ from streamer.config import Config
 from streamer.config_values import suggestion
 from streamer.contract.entities import ENTITIES
 from streamer.contract.shape import Drift, Shape
+from streamer.core.blocks import Preparation, Prepared
+from streamer.core.checkpoint import Erased
+from streamer.core.erasing import Erasure
 from streamer.core.records import Reason
 from streamer.core.veil import Veil
 from streamer.errors import ConfigError
@@ -26,7 +29,10 @@ log = structlog.get_logger()
 class LineRules:
     """How the lines of a stream are prepared. ``shape`` and ``veil`` are None where there is nothing of the kind."""
 
-    def __init__(self, *, shape: Shape | None, unfit_is_dead: bool, veil: Veil | None) -> None:
+    def __init__(
+        self, *, shape: Shape | None, unfit_is_dead: bool, veil: Veil | None, erasure: Erasure | None = None
+    ) -> None:
+        self.erasure = erasure
         self.shape = shape
         self.unfit_is_dead = unfit_is_dead
         self.veil = veil
@@ -40,6 +46,15 @@ class LineRules:
             self._latest = LinePreparation(self, stream, export_id, metrics)
         # The same one again after an interruption, so that nothing is logged twice.
         return self._latest
+
+    def for_lines(
+        self, stream: StreamKey, export_id: ExportId, metrics: StreamMetrics, erased: Mapping[str, Erased]
+    ) -> Preparation | None:
+        """The same, with those kept out who were erased. They have to be knowable: ``erasing.why_unknowable``."""
+        preparation = self.for_export(stream, export_id, metrics)
+        if not erased or self.erasure is None:
+            return preparation
+        return KeepingOut(self.erasure, erased, preparation)
 
 
 class LinePreparation:
@@ -80,6 +95,27 @@ class LinePreparation:
                 )
 
 
+class KeepingOut:
+    """Keeps out the lines of those who were erased, and prepares the others as they are otherwise."""
+
+    def __init__(self, erasure: Erasure, erased: Mapping[str, Erased], others: Preparation | None) -> None:
+        self._erasure = erasure
+        self._erased = erased
+        self._others = others
+
+    def prepare(self, line: bytes) -> Prepared:
+        """Whose line it is who was erased; else what becomes of it."""
+        if kept_out := self._erasure.kept_out(line, self._erased):
+            return kept_out
+        return line if self._others is None else self._others.prepare(line)
+
+    def digest(self, line: bytes) -> str:
+        """A dead letter of somebody who was erased keeps nothing of the line, where it can be told whose it is."""
+        if self._erasure.kept_out(line, self._erased):
+            return self._erasure.hash(line)
+        return "" if self._others is None else self._others.digest(line)
+
+
 def line_rules(config: Config, entity_type: EntityType) -> LineRules:
     """What is done to the lines of an entity type before they are published."""
     validate = config.exports.validate
@@ -93,7 +129,14 @@ def line_rules(config: Config, entity_type: EntityType) -> LineRules:
         shape=None if validate == "off" else Shape(ENTITIES[entity_type]),
         unfit_is_dead=validate == "dead_letter",
         veil=veil,
+        erasure=erasure_of(config),
     )
+
+
+def erasure_of(config: Config) -> Erasure | None:
+    """What knows the erased, with the key of the settings; None without one."""
+    key = config.exports.erasure_key
+    return None if key is None else Erasure(key.reveal().encode())
 
 
 def _refuse_misspelt(entity_type: EntityType, fields: Iterable[str]) -> None:

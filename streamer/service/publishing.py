@@ -17,11 +17,12 @@ import structlog
 from streamer.core.blocks import Block
 from streamer.core.checkpoint import Checkpoint, Counts, Position, Publishing, Reconciling, Share
 from streamer.core.comparing import Comparison
+from streamer.core.erasing import why_unknowable
 from streamer.core.events import Outcome
 from streamer.core.files import first_position, start_of
 from streamer.core.inputs import Published
 from streamer.core.lifecycle import LifecycleError, transition
-from streamer.errors import StreamerError
+from streamer.errors import RetriableError, StreamerError
 from streamer.kafka.batches import RecordBatches
 from streamer.kafka.producer import Message, Offsets
 from streamer.metrics import StreamMetrics
@@ -73,6 +74,7 @@ class ExportPublisher:
         self._gatherer = Gatherer(
             key, reader=reader, settings=settings.gather, clock=clock, metrics=metrics, rules=rules
         )
+        self._rules = rules
         self._reconciler = reconciler
         self._burial = Burial(
             key,
@@ -126,11 +128,13 @@ class ExportPublisher:
     async def _publish_share(self, session: Session, ends: Ends, checkpoint: Checkpoint, follow: Follow) -> Checkpoint:
         """Publish the rest of the files, or what of it belongs to a share of the partitions."""
         state = _publishing(checkpoint)
+        if why := why_unknowable(checkpoint, self._rules.erasure if self._rules else None):
+            raise RetriableError(why)
         fetched_at = self._clock.monotonic()
         export = await fetch_again(self._links, state)
         partitions = self._partitions(checkpoint)
         comparison = await self._comparison(ends, state, partitions)
-        begun = Begun(fetched_at, state.position, partitions)
+        begun = Begun(fetched_at, state.position, partitions, checkpoint.erased)
         if comparison is not None:
             await self._gatherer.see(session, ends, export, begun, comparison)
         if not export.files:
@@ -190,6 +194,7 @@ class ExportPublisher:
             unchanged=block.unchanged,
             dead_letters=len(block.dead_letters),
             blank=block.blank,
+            erased=block.erased,
         )
         ends_files = block.ends_file and block.file_index == len(export.files) - 1
 
@@ -203,6 +208,7 @@ class ExportPublisher:
                     topic_partitions=partitions,
                     file_ended=block.ends_file,
                     last=ends_files,
+                    erased=block.erased_hashes,
                 ),
                 checkpoint,
                 comparison,

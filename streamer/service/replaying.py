@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 import msgspec
 
 from streamer.core.checkpoint import Checkpoint
+from streamer.core.erasing import KeptOut, why_unknowable
 from streamer.core.letters import Letter, letter_of, still_refused
 from streamer.core.partitioner import partition_of
 from streamer.core.records import Header, Origin, Reason, identify, replay_headers, size_of
@@ -97,8 +98,12 @@ class Replaying:
         settings, export_id = self.settings, ExportId(letter.export_id)
         if why := still_refused(letter, value, max_line_bytes=settings.max_line_bytes):
             raise SignalError(why)
-        if rules := self._rules.for_export(self._key, export_id, self._metrics):
+        if why := why_unknowable(checkpoint, self._rules.erasure):
+            raise SignalError(why)
+        if rules := self._rules.for_lines(self._key, export_id, self._metrics, checkpoint.erased):
             prepared = rules.prepare(value)
+            if isinstance(prepared, KeptOut):
+                raise SignalError("the entity was erased")
             if isinstance(prepared, Reason):
                 raise SignalError(prepared.message)
             value = prepared

@@ -36,6 +36,7 @@ from streamer.metrics import StreamMetrics
 from streamer.model import ExportId, StreamKey
 from streamer.service.asking import LOOK_AGAIN, Asking, AskSettings, Exports, Polls
 from streamer.service.clock import Clock
+from streamer.service.erasing import Erasing
 from streamer.service.heeding import Heeding
 from streamer.service.progress import Inbox, Progress
 from streamer.service.publishing import ExportPublisher, TooManyDeadLettersError
@@ -68,6 +69,7 @@ class Stream:
         metrics: StreamMetrics,
         inbox: Inbox,
         replaying: Replaying | None = None,
+        erasing: Erasing | None = None,
         once: bool = False,
     ) -> None:
         self.key = key
@@ -81,7 +83,7 @@ class Stream:
         self._once = once
         self._progress = Progress(key, clock=clock, metrics=metrics, inbox=inbox)
         self._asking = Asking(self._progress, exports=exports, polls=polls, settings=settings, clock=clock)
-        self._heeding = Heeding(self._progress, clock=clock, metrics=metrics, replaying=replaying)
+        self._heeding = Heeding(self._progress, clock=clock, metrics=metrics, replaying=replaying, erasing=erasing)
         self._log = self._progress.log
         self._publishing: ExportId | None = None
 

@@ -30,8 +30,9 @@ from streamer.mews.polling import ExportPolls
 from streamer.model import ConnectionName, EntityType, StreamKey
 from streamer.service.asking import INTENT_SECONDS, AskSettings
 from streamer.service.clock import Clock
+from streamer.service.erasing import Erasing
 from streamer.service.gathering import GatherSettings
-from streamer.service.preparing import line_rules
+from streamer.service.preparing import erasure_of, line_rules
 from streamer.service.progress import Inbox
 from streamer.service.publishing import ExportPublisher, PublishSettings
 from streamer.service.reading import FileReader
@@ -162,6 +163,7 @@ def build_streams(
                     rules=rules,
                     metrics=stream_metrics,
                 ),
+                erasing=erasing_of(config, topics, key),
                 once=once,
             )
     return streams
@@ -196,6 +198,18 @@ def replay_settings(config: Config, topics: Mapping[str, Topic], key: StreamKey)
         max_line_bytes=config.exports.max_line_bytes,
         max_record_bytes=topic.max_message_bytes,
         headers=config.topics.headers == "cloudevents",
+    )
+
+
+def erasing_of(config: Config, topics: Mapping[str, Topic], key: StreamKey) -> Erasing:
+    """Where one stream's tombstones go."""
+    topic = topics[config.topics.entity_topic(key)]
+    return Erasing(
+        key,
+        topic=topic.name,
+        topic_partitions=topic.partitions,
+        headers=config.topics.headers == "cloudevents",
+        erasure=erasure_of(config),
     )
 
 

@@ -215,7 +215,7 @@ class TestCheckpoints:
     async def test_what_another_version_wrote_is_there_with_its_problem_and_ends_nothing(
         self, reader: CheckpointReader, producer: ShardProducer, config: Config
     ) -> None:
-        for value in (b'{"v": 2, "state": {"phase": "dreaming"}}', b"nonsense", b'{"v": 1, "owner": "\xff"}'):
+        for value in (b'{"v": 3, "state": {"phase": "dreaming"}}', b"nonsense", b'{"v": 1, "owner": "\xff"}'):
             await self.commit(producer, config, value)
             await reader.read_to_end(SHARD)
             assert reader.entries[STREAM].checkpoint is None

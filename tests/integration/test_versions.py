@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from streamer.core.checkpoint import VERSION
 from streamer.sandbox.exports import Status
 from streamer.sandbox.local_kafka import LocalKafka
 from tests.committed import read_committed
@@ -64,14 +65,14 @@ async def test_a_checkpoint_of_a_higher_version_is_left_alone_with_an_alarm(
         assert shard_of(known) == shard_of(newer)
         await scene.finish(await scene.start())
         before = await scene.checkpoint("Customer")
-        value = await write_checkpoint(scene, newer, {**before, **NEWER, "v": 2, "term": 7})
+        value = await write_checkpoint(scene, newer, {**before, **NEWER, "v": VERSION + 1, "term": 7})
         # A stream of an entity type that is unknown here, in the same shard.
         strange = next(f"alpine/Type{n}" for n in range(1000) if shard_of(f"alpine/Type{n}") == shard_of(known))
         await write_checkpoint(scene, strange, {**before, "snapshot": None, "window": completed_window(before)})
         asked = scene.simulator.requests_by_type["Customer"]["add"]
 
         daemon = await scene.start(snapshot_interval='"1s"')
-        problem = "checkpoint of version 2, this program knows up to 1"
+        problem = f"checkpoint of version {VERSION + 1}, this program knows up to {VERSION}"
         assert problem in (await daemon.logged("checkpoint_unreadable", stream=newer))["problem"]
         assert problem in (await daemon.logged("stream_left_alone", entity_type="Customer"))["problem"]
 

@@ -92,14 +92,19 @@ def test_the_examples_commented_keys_are_right_too(tmp_path: Path) -> None:
     text = re.sub(r"(?m)^(oauth|aws)_.*$", "", text)
     text = re.sub(r"(?m)^(enterprise|chain)_ids = .*$", "", text)
     (tmp_path / "config.toml").write_text(text, encoding="utf-8")
-    passwords = {"KAFKA_PASSWORD": "kafka-canary", "SCHEMA_REGISTRY_PASSWORD": "registry-canary"}
-    config = load_config(tmp_path / "config.toml", environ={**ENVIRON, **passwords, "HASH_KEY": "hash-canary"})
+    secrets = {
+        "KAFKA_PASSWORD": "kafka-canary",
+        "SCHEMA_REGISTRY_PASSWORD": "registry-canary",
+        "ERASURE_KEY": "erasure-canary",
+        "HASH_KEY": "hash-canary",
+    }
+    config = load_config(tmp_path / "config.toml", environ={**ENVIRON, **secrets})
     assert config.kafka.sasl_password == Secret("kafka-canary")
     assert config.kafka.ssl_key_password == Secret("key-canary")
     assert config.kafka.ssl_ca_file == tmp_path / "tls" / "ca.pem"
     assert config.topics.config == {"mews.reservation": {"min.compaction.lag.ms": "172800000"}}
     revealed = [secret.reveal() for secret in config.secrets()]
-    names = ("kafka", "key", "client", "access", "registry", "hash")
+    names = ("kafka", "key", "client", "access", "registry", "erasure", "hash")
     assert revealed == [f"{name}-canary" for name in names]
 
 

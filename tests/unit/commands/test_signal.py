@@ -52,7 +52,7 @@ def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: list[tuple[
 
 
 def test_each_signal_can_be_written(invoke: Invoke, written: list[tuple[str, Signal]]) -> None:
-    extra = {"adopt_export": ["--export-id", ID], "retire": ["--repeat", "old/Bill"]}
+    extra = {"adopt_export": ["--export-id", ID], "erase": ["--id", "c1"], "retire": ["--repeat", "old/Bill"]}
     for name in NAMES:
         if name == "replay":
             continue

@@ -81,6 +81,7 @@ def test_with_the_last_block_the_export_is_completed_and_everything_accounted_fo
             unchanged=0,
             dead_letters=2,
             blank=3,
+            erased=0,
             tombstones=0,
             tombstones_withheld=0,
             tombstones_withheld_why="",

@@ -99,6 +99,7 @@ def test_a_completed_export_accounts_for_everything() -> None:
         "unchanged": 1,
         "dead_letters": 2,
         "blank": 1,
+        "erased": 0,
         "tombstones": 0,
         "tombstones_withheld": 7,
         "tombstones_withheld_why": "too_many",

@@ -1,18 +1,10 @@
-"""A replayed line overtakes nothing, and what is committed with it tells where it is."""
+"""A replayed line overtakes nothing."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
-from streamer.core.checkpoint import Checkpoint
-from streamer.core.events import ReplayedLine
-from streamer.core.replaying import Said, after_replay, why_too_late
-from streamer.core.signals import Replay, SignalRecord, encode_signal
-from streamer.model import ConnectionName, EntityType, StreamKey
+from streamer.core.replaying import Said, why_too_late
 from tests.unit.cases import cases
 
-NOW = datetime(2026, 3, 1, tzinfo=UTC)
-STREAM = StreamKey(ConnectionName("alpine"), EntityType.BILL)
 CE_ID = "e1/0/48213"
 LETTER_AT = 1_000
 EARLIER, LATER = 999, 1_000
@@ -46,17 +38,3 @@ MARCH_1, MARCH_2 = "2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z"
 )
 def test_an_old_line_overtakes_nothing(ours: bytes, said: Said | None, why: str) -> None:
     assert why_too_late(CE_ID, ours, LETTER_AT, said) == why
-
-
-def test_the_answer_tells_where_the_record_is() -> None:
-    signal = SignalRecord(41, str(STREAM), encode_signal(Replay(CE_ID, 3, 7)))
-    place = ReplayedLine(CE_ID, "mews.bill", 2, 99)
-    checkpoint = Checkpoint(ends={"2": 90, "1": 5}, partitions=4)
-    outcome = after_replay(STREAM, checkpoint, signal, place, 4, now=NOW)
-    assert outcome.checkpoint == Checkpoint(ends={"2": 100, "1": 5}, partitions=4, next_signal=42)
-    (answer,) = outcome.events
-    assert (answer.name, answer.body["signal"], answer.body["replayed"]) == ("signal_applied", "replay", place)
-
-    # A topic that was made anew is for the next export to find out, by an offset below the one that is known.
-    anew = after_replay(STREAM, Checkpoint(ends={"2": 500}), signal, place, 4, now=NOW)
-    assert anew.checkpoint.ends == {"2": 500}

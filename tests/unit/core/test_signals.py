@@ -30,6 +30,7 @@ from streamer.core.signals import (
     NAMES,
     AbandonExport,
     AdoptExport,
+    Erase,
     LetTombstonesThrough,
     Pause,
     Remains,
@@ -47,7 +48,7 @@ from streamer.core.signals import (
     heed,
     heed_unconfigured,
     parse_signal,
-    replay_in,
+    writes_in,
 )
 from streamer.model import ConnectionName, EntityType, ExportId, ExportKind, StreamKey
 from tests.unit.cases import cases
@@ -74,6 +75,7 @@ SIGNALS: tuple[Signal, ...] = (
     Retry(),
     Retire("alpine/Bill"),
     REPLAY,
+    Erase("c1"),
 )
 
 
@@ -172,17 +174,19 @@ def test_a_signal_that_does_not_suit_the_stream_is_rejected_and_changes_nothing(
     assert "still configured" in rejected(Retire("alpine/Bill"), Checkpoint())
     assert "name one stream" in rejected(REPLAY, Checkpoint())
     assert "being published" in rejected(REPLAY, Checkpoint(state=PUBLISHING))
+    assert "name one stream" in rejected(Erase("c1"), Checkpoint())
 
 
-def test_a_line_is_replayed_by_its_own_stream_and_not_amid_an_export() -> None:
-    record = SignalRecord(0, str(STREAM), encode_signal(REPLAY))
+@cases("signal", [REPLAY, Erase("c1")])
+def test_a_record_is_written_for_its_own_stream_and_not_amid_an_export(signal: Signal) -> None:
+    record = SignalRecord(0, str(STREAM), encode_signal(signal))
     resting: list[State] = [Idle(), REQUESTING, WAITING, stopped(WAITING)]
     amid: list[State] = [PUBLISHING, stopped(PUBLISHING)]
-    assert [replay_in(Checkpoint(state=state), record) for state in resting] == [REPLAY] * len(resting)
-    assert [replay_in(Checkpoint(state=state), record) for state in amid] == [None] * len(amid)
-    assert replay_in(Checkpoint(), SignalRecord(0, "*", encode_signal(REPLAY))) is None
-    assert replay_in(Checkpoint(), SignalRecord(0, str(STREAM), encode_signal(Pause()))) is None
-    assert replay_in(Checkpoint(), SignalRecord(0, str(STREAM), b"{")) is None
+    assert [writes_in(Checkpoint(state=state), record) for state in resting] == [signal] * len(resting)
+    assert [writes_in(Checkpoint(state=state), record) for state in amid] == [None] * len(amid)
+    assert writes_in(Checkpoint(), SignalRecord(0, "*", encode_signal(signal))) is None
+    assert writes_in(Checkpoint(), SignalRecord(0, str(STREAM), encode_signal(Pause()))) is None
+    assert writes_in(Checkpoint(), SignalRecord(0, str(STREAM), b"{")) is None
 
 
 REMAINS = Remains("mews.bill", shared_keys=False, tellable=True)

@@ -128,7 +128,7 @@ class TestTakingOver:
         entries = {
             "alpine/Bill": entry_of(SHARD, encode_checkpoint(Checkpoint(term=4))),
             "alpine/Payment": entry_of(SHARD, encode_checkpoint(Checkpoint(term=9))),
-            "alpine/Customer": entry_of(SHARD, b'{"v": 2, "term": 70}'),
+            "alpine/Customer": entry_of(SHARD, b'{"v": 3, "term": 70}'),
             "alpine/Company": entry_of(SHARD + 1, encode_checkpoint(Checkpoint(term=90))),
         }
         steps = Steps(bench)
@@ -145,10 +145,10 @@ class TestTakingOver:
 
     async def test_a_checkpoint_that_can_not_be_read_is_none_with_its_problem(self) -> None:
         bench = Bench()
-        bench.kafka.put(CHECKPOINTS, str(KEY).encode(), b'{"v": 2}')
+        bench.kafka.put(CHECKPOINTS, str(KEY).encode(), b'{"v": 3}')
         session = await bench.take(SHARD)
         assert session.checkpoint(KEY) is None
-        assert "version 2" in session.problem(KEY)
+        assert "version 3" in session.problem(KEY)
 
 
 class TestCommitting:
