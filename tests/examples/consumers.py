@@ -24,9 +24,9 @@ State = dict[str, Any]
 class Consumer:
     """One example, started as its README says; ``state`` reads what it has made so far, None before there is any."""
 
-    def __init__(self, program: str, *arguments: str, log: Path, state: Callable[[], State]) -> None:
-        self.name = program.partition("/")[0]
-        self._command = [sys.executable, str(ROOT / "examples" / program), *arguments]
+    def __init__(self, name: str, command: list[str], *, log: Path, state: Callable[[], State]) -> None:
+        self.name = name
+        self._command = command
         self._log = log
         self.state = state
         self._process: subprocess.Popen[bytes] | None = None
@@ -54,6 +54,11 @@ class Consumer:
             assert self._process.poll() is None, f"{self.name} ended:\n{self.said()}"
             assert time.monotonic() < deadline, f"{self.name}: {what}; it has {len(state)}\n{self.said()}"
             await asyncio.sleep(0.2)
+
+
+def program(example: str, name: str, *arguments: str) -> list[str]:
+    """The command that starts a program of an example."""
+    return [sys.executable, str(ROOT / "examples" / example / name), *arguments]
 
 
 def entities_in(lines: Sequence[bytes]) -> State:
