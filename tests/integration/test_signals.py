@@ -1,4 +1,4 @@
-"""Every kind of signal but ``retire`` (which has its own test): it takes effect once, and is answered once.
+"""Every kind of signal takes effect once, and is answered once; ``retire``, ``replay``, ``erase`` have their own tests.
 
 Killed with SIGKILL while the transactions are under way that heed them, or when they are committed and no answer has
 come. Each stream has its own signal and its own shard, so one kill meets them all.

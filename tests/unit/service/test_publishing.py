@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from datetime import UTC, datetime
 from itertools import pairwise
 
 import pytest
 
-from streamer.core.checkpoint import Checkpoint, Publishing
+from streamer.core.checkpoint import Checkpoint, Erased, Publishing, encode_checkpoint
 from streamer.core.events import Outcome
 from streamer.errors import DownloadBrokenError, ExportLostError
 from streamer.model import ExportStatus
 from streamer.service.ahead import END, Chunks, one_ahead
 from streamer.service.clock import Clock
 from tests.fakes import Trouble
-from tests.unit.service.life_bench import BILLS, DEAD, SHARD, Bench
+from tests.unit.service.life_bench import BILLS, CHECKPOINTS, DEAD, KEY, SHARD, Bench
 
 LINES = b"".join(b'{"Id":"%02d"}\n' % n for n in range(10))
 LINE_BYTES = 12
@@ -92,6 +93,18 @@ class TestClosingABlock:
             await asyncio.sleep(100)
             assert bench.kafka.transactions == bench.kafka.committed_transactions
             await bench.until(lambda: bench.stream.done is not None)
+
+
+class TestTheErased:
+    async def test_nothing_is_published_where_nobody_can_tell_who_they_are(self) -> None:
+        bench = Bench((LINES,))
+        erased = {"hash": Erased(datetime(2026, 3, 1, tzinfo=UTC), by="another key")}
+        bench.kafka.put(CHECKPOINTS, str(KEY).encode(), encode_checkpoint(Checkpoint(erased=erased)))
+        async with bench.living():
+            await bench.until_publishing()
+            await asyncio.sleep(600)
+            assert not bench.kafka.committed(BILLS)
+            assert blocks_of(bench) == []
 
 
 class TestGatheringAhead:
