@@ -23,6 +23,10 @@ PATIENCE = 60.0
 
 ASK_AGAIN_SECONDS = 0.03
 
+HARMLESS = {"Unexpected error in sender routine"}
+"""What aiokafka says, traceback and all, where a connection ends while its producer looks for the coordinator. The producer
+has failed then, and the daemon goes on with a new one."""
+
 Row = dict[str, Any]
 """A stream, as ``/api/streams`` tells it."""
 
@@ -133,7 +137,10 @@ class Daemon:
     def complaints(self) -> list[dict[str, Any]]:
         """Lines that tell of a defect: what asyncio or the interpreter itself had to say, and tracebacks."""
         return [
-            line for line in self.said if "logger" not in line or line["logger"] == "asyncio" or "exception" in line
+            line
+            for line in self.said
+            if line["event"] not in HARMLESS
+            and ("logger" not in line or line["logger"] == "asyncio" or "exception" in line)
         ]
 
     async def streams(self) -> dict[str, Row]:
