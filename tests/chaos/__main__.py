@@ -35,6 +35,7 @@ def say(line: str) -> None:
 @click.option("--entities", type=click.IntRange(100), default=DEFAULTS.entities, help="Lines of an export.")
 @click.option("--lifelike", is_flag=True, help="Lines like those of Mews instead of short plain ones.")
 @click.option("--session-timeout", type=click.FloatRange(3), default=DEFAULTS.session_timeout, help="In seconds.")
+@click.option("--pause", type=click.FloatRange(0.1), default=DEFAULTS.pause, help="Times the time between kills.")
 @click.option("--reconcile", is_flag=True, help="Compare snapshots with their topics: few records, many left out.")
 @click.option("--recovery", type=click.IntRange(1), help="Measure so many recoveries of each kind instead.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file.")
@@ -48,6 +49,7 @@ def main(
     entities: int,
     lifelike: bool,
     session_timeout: float,
+    pause: float,
     reconcile: bool,
     recovery: int | None,
     json_file: Path | None,
@@ -65,6 +67,7 @@ def main(
         entities=entities,
         lifelike=lifelike,
         session_timeout=session_timeout,
+        pause=pause,
         reconcile=reconcile,
         recovery=recovery or 0,
     )

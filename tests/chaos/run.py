@@ -39,7 +39,7 @@ def plan(settings: Settings) -> list[Planned]:
         return recovery(
             settings.seed, settings.recovery, brokers=settings.brokers, session_seconds=settings.session_timeout
         )
-    return chaos(settings.seed, settings.minutes * 60, brokers=settings.brokers)
+    return chaos(settings.seed, settings.minutes * 60, brokers=settings.brokers, pause=settings.pause)
 
 
 class _Run:

@@ -84,13 +84,13 @@ class Planned:
     action: Action
 
 
-def chaos(seed: int, seconds: float, *, brokers: int = 1) -> list[Planned]:
-    """Everything at once."""
+def chaos(seed: int, seconds: float, *, brokers: int = 1, pause: float = 1.0) -> list[Planned]:
+    """Everything at once. ``pause`` stretches the times between what befalls daemons: more of them get to work."""
     lanes = [
-        _lane(seed, "aimed", (3.0, 7.0), _aimed),
-        _lane(seed, "at random", (7.0, 14.0), _at_random),
+        _lane(seed, "aimed", (3.0 * pause, 7.0 * pause), _aimed),
+        _lane(seed, "at random", (7.0 * pause, 14.0 * pause), _at_random),
         _lane(seed, "brokers", (40.0, 90.0), lambda dice: _broker_faults(dice, brokers)),
-        _lane(seed, "replicas", (20.0, 45.0), _scales),
+        _lane(seed, "replicas", (20.0 * pause, 45.0 * pause), _scales),
         _lane(seed, "connections", (30.0, 60.0), lambda _: itertools.repeat(CutConnections())),
     ]
     return _until(seconds, lanes)

@@ -47,6 +47,8 @@ class Settings:
     entities: int = 20_000
     lifelike: bool = False
     session_timeout: float = 6.0
+    pause: float = 1.0
+    """Stretches the times between what befalls daemons."""
     reconcile: bool = False
     """Snapshots are compared with their topics. Off: every line of each is published, and so there is more to lose."""
     recovery: int = 0
