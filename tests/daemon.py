@@ -24,8 +24,8 @@ PATIENCE = 60.0
 ASK_AGAIN_SECONDS = 0.03
 
 HARMLESS = {"Unexpected error in sender routine"}
-"""What aiokafka says, traceback and all, where a connection ends while its producer looks for the coordinator. The producer
-has failed then, and the daemon goes on with a new one."""
+"""What aiokafka says, traceback and all, where a connection ends while its producer looks for the coordinator: a producer
+has failed, and the daemon goes on with a new one."""
 
 Row = dict[str, Any]
 """A stream, as ``/api/streams`` tells it."""
