@@ -24,7 +24,7 @@ PATIENCE = 60.0
 ASK_AGAIN_SECONDS = 0.03
 
 HARMLESS = {"Unexpected error in sender routine"}
-"""What aiokafka says, traceback and all, where a connection ends while its producer looks for the coordinator: a producer
+"""What aiokafka says, traceback and all, where a connection ends while a coordinator is looked for: a producer
 has failed, and the daemon goes on with a new one."""
 
 Row = dict[str, Any]
