@@ -54,7 +54,9 @@ class Runner:
         """Whole exports through `streamer run`, up to the commit of the last ``export_completed``."""
         prefix = self._next_prefix()
         with ExitStack() as stack:
+            link = self._link(setting)
             simulator = stack.enter_context(_simulator(setting))
+            simulator.hold_files(link)
             processes = []
             for number in range(daemon.processes):
                 config = self._directory / f"{prefix}-{number}.toml"
@@ -62,8 +64,6 @@ class Runner:
                 config.write_text(text)
                 process = self._process(DaemonProcess.command(config), number)
                 processes.append(DaemonProcess(stack.enter_context(process), port))
-            link = self._link(setting)
-            simulator.hold_files(link)
             if daemon.processes > 1:
                 self._topics.wait_for_members(f"{prefix}.streamer", daemon.processes)
             simulator.wait_for_held(daemon.streams, lambda: [process.measured for process in processes])
