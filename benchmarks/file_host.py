@@ -6,6 +6,7 @@ They were made once, by the simulator, from its seed.
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -24,6 +25,7 @@ _START_SECONDS = 10.0
 _NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 
 _CONFIGURATION = """
+{user}
 worker_processes 1;
 daemon off;
 error_log {folder}/error.log;
@@ -45,11 +47,11 @@ class FileHost:
         self._folder = folder
         self._files = folder / "files"
         self._files.mkdir(parents=True)
-        # Its worker is another user, and has to get there.
-        folder.chmod(0o755)
         self._port = free_port()
         configuration = folder / "nginx.conf"
-        configuration.write_text(_CONFIGURATION.format(folder=folder, port=self._port))
+        # Started by root, its worker would be another user, who can't get here.
+        user = "" if os.getuid() else "user root;"
+        configuration.write_text(_CONFIGURATION.format(folder=folder, port=self._port, user=user))
         self._command = [nginx, "-p", str(folder), "-c", str(configuration), "-e", str(folder / "error.log")]
         self._process: subprocess.Popen[bytes] | None = None
 
