@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 
 from streamer.sandbox.local_kafka import LocalKafka
 from tests.course import Connection, Course, commit_after, commit_after_tombstones_to, course
@@ -20,12 +21,20 @@ from tests.group import shard_of
 from tests.processes import Said, streamer
 from tests.proxy import Trap, Wanted
 from tests.reckoning import by_id, differences, none_of
+from tests.secured import client
 
 SOLD = Connection("sold", ("Bill",), (0,))
 KEPT = Connection("kept", ("Bill",), (1, 2))
 STREAM = "sold/Bill"
 RESTING = {"entities": 900, "mortal_share": 0.0, "late_share": 0.0}
 INTERVALS = {"update_interval": '"off"', "snapshot_interval": '"7d"', "transaction_bytes": "8_000"}
+
+
+def write_signal(on: Course, key: str, value: bytes) -> None:
+    """As any client of Kafka may."""
+    producer = Producer(client(on.bootstrap_servers))
+    producer.produce(on.topic("Signals"), value, key)
+    assert producer.flush(30) == 0
 
 
 async def command(on: Course, *arguments: str) -> Said:
@@ -45,6 +54,10 @@ async def test_what_a_connection_leaves_behind_is_buried_once_and_nobody_elses(
         bills = by_id(on.simulator.truth("Bill", token=0))
         on.unconfigured = {STREAM}
         await on.restart()
+
+        # Of streams that never were nobody is in doubt either.
+        write_signal(on, "nobody/Bill", b'{"signal": "pause"}')
+        await on.daemon.logged("signal_rejected")
 
         def trapped(wanted: Wanted) -> Trap:
             return on.proxy.hold_answer(wanted) if committed else on.proxy.hold(wanted)
@@ -69,6 +82,8 @@ async def test_what_a_connection_leaves_behind_is_buried_once_and_nobody_elses(
         none_of(differences(records, on.truth("Bill")))
         graves = Counter(record.key for record in records if record.value is None)
         assert graves == dict.fromkeys(bills, 1)
+        told = [json.loads(record.value or b"") for record in published.records[on.topic("Exports")]]
+        assert [e["key"] for e in told if e["event"] == "signal_rejected"] == ["nobody/Bill"]
         check_told(published.records[on.topic("Exports")], [record for record in records if record.value is None])
         proved = await command(on, "verify")
         assert proved.code == 0, proved
