@@ -1,7 +1,9 @@
 """Reads a topic of many entities back and compares as many lines with it; prints what each took, as a table.
 
-Starts a real Apache Kafka and fills a topic with records as the daemon writes them (five headers, zstd), through
-another client library. Every run is checked: each line must be a repeat, and nothing may be gone.
+Starts a real Apache Kafka and fills a topic as the daemon does (five headers, zstd, transactions). Every run is
+checked: each line must be a repeat, and nothing may be gone.
+
+With a directory the topic is kept, and gone on with: filling it for many millions may be spread over several calls.
 """
 
 from __future__ import annotations
@@ -14,37 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import click
-from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from benchmarks.reconcile_lines import PARTITIONS, TOPIC, headers_of, key_of, line_of
-from streamer.core.partitioner import partition_of
+from benchmarks.reconcile_fill import fill
+from benchmarks.reconcile_lines import PARTITIONS, TOPIC
 from streamer.sandbox.local_kafka import LocalKafka
 
-_FLUSH_EVERY = 100_000
-
-
-def fill(bootstrap_servers: str, first: int, end: int) -> None:
-    """Write the entities of these numbers, so many to a transaction."""
-    producer = Producer(
-        {
-            "bootstrap.servers": bootstrap_servers,
-            "transactional.id": "reconcile-benchmark",
-            "compression.type": "zstd",
-            "compression.level": 1,
-            "linger.ms": 50,
-            "batch.size": 500_000,
-            "queue.buffering.max.messages": 2 * _FLUSH_EVERY,
-        }
-    )
-    producer.init_transactions(60)
-    for start in range(first, end, _FLUSH_EVERY):
-        producer.begin_transaction()
-        for number in range(start, min(end, start + _FLUSH_EVERY)):
-            key = key_of(number)
-            partition = partition_of(key, PARTITIONS)
-            producer.produce(TOPIC, line_of(number), key, partition=partition, headers=dict(headers_of(number)))
-        producer.commit_transaction(60)
+HEAD = (
+    "| entities | read back/s | per CPU s | longest wait | compared/s | per CPU s | longest step | table | peak |",
+    "| -: | -: | -: | -: | -: | -: | -: | -: | -: |",
+)
+_AT_ONCE = 500_000
 
 
 def measure(bootstrap_servers: str, entities: int) -> dict[str, Any]:
@@ -74,20 +56,41 @@ def row(run: dict[str, Any]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+class Topic:
+    """The topic, and how many entities are in it: noted down beside the data."""
+
+    def __init__(self, directory: Path, bootstrap_servers: str) -> None:
+        self._note = directory / "entities"
+        self._bootstrap_servers = bootstrap_servers
+        if self._note.exists():
+            return
+        admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+        admin.create_topics([NewTopic(TOPIC, PARTITIONS, 1)])[TOPIC].result(60)
+        self._note.write_text("0")
+
+    def fill(self, entities: int) -> None:
+        """Publish what is missing."""
+        while (there := int(self._note.read_text())) < entities:
+            more = min(entities, there + _AT_ONCE)
+            fill(self._bootstrap_servers, there, more)
+            self._note.write_text(str(more))
+
+
 @click.command(help=__doc__)
 @click.option("--entities", type=int, multiple=True, default=(1_000_000, 3_000_000, 10_000_000), show_default=True)
-def main(entities: tuple[int, ...]) -> None:
-    with tempfile.TemporaryDirectory() as directory, LocalKafka(Path(directory)) as kafka:
-        admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
-        admin.create_topics([NewTopic(TOPIC, PARTITIONS, 1)])[TOPIC].result(60)
-        filled = 0
-        print("| entities | read back/s | per CPU s | longest step | compared/s | per CPU s | longest step", end="")
-        print(" | table | peak memory |")
-        print("| -: | -: | -: | -: | -: | -: | -: | -: | -: |")
-        for count in sorted(entities):
-            fill(kafka.bootstrap_servers, filled, count)
-            filled = count
-            print(row(measure(kafka.bootstrap_servers, count)), flush=True)
+@click.option("--directory", type=click.Path(path_type=Path), help="Where the broker's data are kept.")
+@click.option("--fill-only", is_flag=True, help="Measure nothing.")
+def main(entities: tuple[int, ...], directory: Path | None, fill_only: bool) -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        data = directory or Path(temporary)
+        with LocalKafka(data) as kafka:
+            topic = Topic(data, kafka.bootstrap_servers)
+            if not fill_only:
+                print("\n".join(HEAD))
+            for count in sorted(entities):
+                topic.fill(count)
+                if not fill_only:
+                    print(row(measure(kafka.bootstrap_servers, count)), flush=True)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from streamer.core.blocks import FileToGather
+from streamer.model import ConnectionName, EntityType, ExportId, StreamKey
+
 TOPIC = "reconcile"
 PARTITIONS = 12
-SOURCE = b"/mews/benchmark"
+STREAM = StreamKey(ConnectionName("benchmark"), EntityType.RESERVATION)
 
 
 def key_of(number: int) -> bytes:
@@ -25,18 +28,20 @@ def line_of(number: int) -> bytes:
     )
 
 
-def headers_of(number: int) -> list[tuple[str, bytes]]:
-    """The headers of a record, as the daemon writes them."""
-    return [
-        ("ce_specversion", b"1.0"),
-        ("ce_id", b"11111111-1111-4111-8111-111111111111/0/%d" % (number * 120)),
-        ("ce_source", SOURCE),
-        ("ce_type", b"com.mews.Reservation"),
-        ("content-type", b"application/json"),
-    ]
+def chunks_of(first: int, end: int, *, lines: int = 2000) -> Iterator[bytes]:
+    """A file of the entities of these numbers, in chunks of about 256 KiB as the network gives them."""
+    for start in range(first, end, lines):
+        yield b"".join(line_of(n) + b"\n" for n in range(start, min(end, start + lines)))
 
 
-def chunks_of(entities: int, *, lines: int = 2000) -> Iterator[bytes]:
-    """A file of all of them, in chunks of about 256 KiB as the network gives them."""
-    for start in range(0, entities, lines):
-        yield b"".join(line_of(n) + b"\n" for n in range(start, min(entities, start + lines)))
+def file_of() -> FileToGather:
+    """That file, as the daemon knows it; five headers go with each record."""
+    return FileToGather(
+        export_id=ExportId("11111111-1111-4111-8111-111111111111"),
+        stream=STREAM,
+        index=0,
+        partitions=PARTITIONS,
+        max_line_bytes=1_000_000,
+        max_record_bytes=1_048_588,
+        headers=True,
+    )

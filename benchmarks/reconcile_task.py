@@ -13,9 +13,9 @@ import time
 
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from benchmarks.reconcile_lines import PARTITIONS, SOURCE, TOPIC, chunks_of
+from benchmarks.loops import loop_factory
+from benchmarks.reconcile_lines import PARTITIONS, STREAM, TOPIC, chunks_of, file_of
 from streamer.config import KafkaConfig
-from streamer.core.blocks import FileToGather
 from streamer.core.comparing import Comparison
 from streamer.core.differences import EVER, Table
 from streamer.kafka.batches import RecordBatches
@@ -23,7 +23,6 @@ from streamer.kafka.encoded_batches import BatchFormat
 from streamer.kafka.kernel_blocks import file_blocks
 from streamer.kafka.reading_back import Source, TopicReader
 from streamer.kafka.sending import BATCH_BYTES
-from streamer.model import ConnectionName, EntityType, ExportId, StreamKey
 from streamer.service.collector import leave_aside_what_lasts
 from streamer.service.reconciling import take_back
 
@@ -62,7 +61,7 @@ async def read_back(bootstrap_servers: str, table: Table) -> tuple[int, float]:
     async with TopicReader(KafkaConfig(bootstrap_servers=(bootstrap_servers,))) as reader, Lateness() as late:
         ends = await reader.ends(TOPIC, PARTITIONS)
         for partition in range(PARTITIONS):
-            async for some in reader.slices(TOPIC, partition, ends[partition], Source(SOURCE)):
+            async for some in reader.slices(TOPIC, partition, ends[partition], Source(STREAM.source.encode())):
                 records += len(some.keys)
                 take_back(table, partition, some)
     return records, late.longest
@@ -71,19 +70,10 @@ async def read_back(bootstrap_servers: str, table: Table) -> tuple[int, float]:
 def compare(table: Table, entities: int) -> tuple[int, float, float, float]:
     """Compare all lines; how many were repeats, seconds of wall and processor time, and the longest step."""
     comparison = Comparison(table, first=0, end=PARTITIONS)
-    file = FileToGather(
-        export_id=ExportId("22222222-2222-4222-8222-222222222222"),
-        stream=StreamKey(ConnectionName("benchmark"), EntityType.RESERVATION),
-        index=0,
-        partitions=PARTITIONS,
-        max_line_bytes=1_000_000,
-        max_record_bytes=1_048_588,
-        headers=True,
-    )
-    blocks = file_blocks(file, no_batches, comparison=comparison, kernel=True)
+    blocks = file_blocks(file_of(), no_batches, comparison=comparison, kernel=True)
     wall = processor = longest = 0.0
     unchanged = 0
-    for chunk in chunks_of(entities):
+    for chunk in chunks_of(0, entities):
         began, began_processor = time.perf_counter(), time.process_time()
         blocks.feed(chunk)
         block = blocks.take()
@@ -100,7 +90,8 @@ def main() -> None:
     leave_aside_what_lasts()
     table = Table()
     began, began_processor = time.perf_counter(), time.process_time()
-    records, longest_read = asyncio.run(read_back(bootstrap_servers, table))
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        records, longest_read = runner.run(read_back(bootstrap_servers, table))
     read_wall, read_processor = time.perf_counter() - began, time.process_time() - began_processor
     unchanged, wall, processor, longest = compare(table, entities)
     print(
