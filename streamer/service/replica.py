@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 import structlog
 
-from streamer.config import CHECKPOINT_SHARDS, Config
+from streamer.config import Config
 from streamer.core.backoff import BackoffPolicy, delay
 from streamer.core.differences import Budget
 from streamer.core.partitioner import check_partitioner
@@ -24,25 +24,23 @@ from streamer.core.schedule import blocked_since, freshness
 from streamer.errors import FatalError, KafkaUnavailableError, NotOwnerError
 from streamer.kafka.checkpoints import CheckpointReader
 from streamer.kafka.connection import tolerate_leftovers
-from streamer.kafka.delivery import producer_for
 from streamer.kafka.ownership import Ownership
 from streamer.kafka.signals import SignalReader, Signals
 from streamer.kafka.topics import Topic, prepare_topics
 from streamer.metrics import Metrics
 from streamer.model import Shard, StreamKey
 from streamer.service.allocator import keep_large_buffers
+from streamer.service.assigned import AssignedShards
 from streamer.service.clock import Clock
 from streamer.service.collector import leave_aside_what_lasts
 from streamer.service.lateness import watch_loop
 from streamer.service.page import StatusPage
 from streamer.service.probes import Probes
 from streamer.service.renewal import follow_secrets
-from streamer.service.session import Session, ShardTopics, take_over
-from streamer.service.shard import OwnedShard, ShardStream
 from streamer.service.status import stream_rows
 from streamer.service.stream import Stream
 from streamer.service.streams import Connections, build_streams, leavings_of
-from streamer.service.unconfigured import Unconfigured, shard_of, unsettled
+from streamer.service.unconfigured import shard_of
 
 log = structlog.get_logger()
 
@@ -52,7 +50,6 @@ DRAIN_SECONDS = 6.0
 LEAVE_SECONDS = 3.0
 """How long closing producers and leaving the group may take after that. What is left over, the brokers time out."""
 
-_PULSE_SECONDS = 1.0
 _ASK_AGAIN = BackoffPolicy(base=1.0, ceiling=15.0)
 
 R = TypeVar("R")
@@ -66,8 +63,6 @@ class Replica:
     ) -> None:
         self.streams: Mapping[StreamKey, Stream] = {}
         """The streams' loops, also of shards that others own; empty until Kafka has answered."""
-        self.alone = True
-        """With ``once``: whether this replica had all shards to itself, as it must."""
         self._config = config
         self._clock = clock
         self._metrics = metrics
@@ -90,10 +85,12 @@ class Replica:
         self._budget = Budget(config.exports.reconcile_memory)
         self._leavings = leavings_of(config, budget=self._budget, clock=clock)
         self._signal_reader: SignalReader | None = None
-        self._working: dict[Shard, asyncio.Task[None]] = {}
-        self._ending: dict[Shard, asyncio.Task[None]] = {}
-        self._joined = False
-        self._take_overs = 0
+        self._shards: AssignedShards | None = None
+
+    @property
+    def alone(self) -> bool:
+        """With ``once``: whether this replica had all shards to itself, as it must."""
+        return self._shards is None or self._shards.alone
 
     def rows(self) -> list[dict[str, Any]]:
         """The state of all streams, for ``/api/streams``."""
@@ -101,7 +98,7 @@ class Replica:
         rows = stream_rows(self._chosen, entries, now=self._clock.now())
         for row in rows:
             # A checkpoint tells who wrote it; who works on the stream now, only each replica knows of its own.
-            row["here"] = shard_of(row["stream"]) in self._working
+            row["here"] = self._works_on(shard_of(row["stream"]))
         return rows
 
     async def run(self) -> None:
@@ -140,6 +137,19 @@ class Replica:
         if self._config.topics.signals in topics:
             self._signal_reader = await self._patiently("signals", self._start_signal_reader)
         signals = [asyncio.create_task(self._signal_reader.run(), name="signals")] if self._signal_reader else []
+        shards = self._shards = AssignedShards(
+            self._config,
+            owner=self._owner,
+            topics=topics,
+            streams=self.streams,
+            ownership=self._ownership,
+            reader=self._reader,
+            signals=self._signals,
+            leavings=self._leavings,
+            clock=self._clock,
+            metrics=self._metrics,
+            once=self._once,
+        )
         tasks = (
             *signals,
             asyncio.create_task(self._reader.run(), name="checkpoint reader"),
@@ -151,7 +161,7 @@ class Replica:
             asyncio.create_task(
                 follow_secrets(self._config, sleep=asyncio.sleep, renewed=self._renew), name="secrets of files"
             ),
-            asyncio.create_task(self._follow_assignment(topics, self._ownership, self._reader), name="assignment"),
+            asyncio.create_task(shards.follow(), name="assignment"),
         )
         stopping = asyncio.create_task(self._clock.stopping.wait(), name="stopping")
         try:
@@ -160,15 +170,15 @@ class Replica:
             for task in tasks:
                 if task.done():
                     task.result()
-            await self._drain()
+            await self._drain(shards)
         finally:
             stopping.cancel()
-            await self._leave(tasks)
+            await self._leave(shards, tasks)
 
-    async def _drain(self) -> None:
+    async def _drain(self, shards: AssignedShards) -> None:
         """Let the streams commit what they have in hand."""
-        working = list(self._working.values())
-        log.info("draining", shards=sorted(self._working))
+        working = list(shards.working.values())
+        log.info("draining", shards=sorted(shards.working))
         if working:
             done, late = await asyncio.wait(working, timeout=DRAIN_SECONDS)
             for task in done:
@@ -178,12 +188,11 @@ class Replica:
             if late:
                 log.warning("drain_cut_short", seconds=DRAIN_SECONDS, shards_left=len(late))
 
-    async def _leave(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+    async def _leave(self, shards: AssignedShards, tasks: Sequence[asyncio.Task[None]]) -> None:
         """Close everything, within the limit; what can't be closed is left to the brokers' timeouts."""
-        for task in (*self._working.values(), *tasks):
+        for task in tasks:
             task.cancel()
-        # Those that have been given up are cancelled already, and close their producers.
-        ending = [*self._working.values(), *self._ending.values(), *tasks]
+        ending = [*shards.cancel(), *tasks]
         parts = (self._ownership, self._reader, self._signal_reader)
         try:
             async with asyncio.timeout(LEAVE_SECONDS):
@@ -192,133 +201,6 @@ class Replica:
         except TimeoutError:
             log.warning("left_uncleanly", seconds=LEAVE_SECONDS)
         log.info("left")
-
-    async def _follow_assignment(
-        self, topics: Mapping[str, Topic], ownership: Ownership, reader: CheckpointReader
-    ) -> None:
-        """Start and end work on shards as the group assigns them.
-
-        A rebalance alone ends nothing: shards that stay go on through it. But without an assignment for twice the
-        session timeout, somebody else surely has them.
-        """
-        while True:
-            await self._until_changed(ownership)
-            assignment = ownership.assignment
-            if assignment is None:
-                if self._clock.monotonic() - ownership.unassigned_since > 2 * self._session_seconds:
-                    self._end_work(set(self._working))
-                continue
-            self._joined = True
-            if self._once and len(assignment) < CHECKPOINT_SHARDS:
-                self.alone = False
-                self._clock.stopping.set()
-                continue
-            self._end_work(set(self._working) - assignment)
-            self._collect_ended()
-            self._ending = {shard: task for shard, task in self._ending.items() if not task.done()}
-            unsettled = self._unsettled(reader)
-            for shard in sorted(assignment - set(self._working) - set(self._ending)):
-                streams: list[ShardStream] = [*self._streams_of(shard)]
-                if streams or shard in unsettled:
-                    streams += self._unconfigured(shard)
-                    work = self._owned(shard, streams, topics, ownership, reader)
-                    self._working[shard] = asyncio.create_task(work.run(), name=f"shard {shard}")
-            self._metrics.owned_shards.set(len(assignment))
-            if self._once and not self._working:
-                self._clock.stopping.set()
-
-    async def _until_changed(self, ownership: Ownership) -> None:
-        """Until the assignment changes or a shard's work ends, at most a second."""
-        changed = asyncio.create_task(ownership.changed.wait())
-        try:
-            await asyncio.wait(
-                {changed, *self._working.values(), *self._ending.values()},
-                timeout=_PULSE_SECONDS,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-        finally:
-            changed.cancel()
-        ownership.changed.clear()
-
-    def _collect_ended(self) -> None:
-        """A shard's work ends by itself only when its streams are done; an error of it is a defect."""
-        for shard, task in list(self._working.items()):
-            if task.done():
-                task.result()
-                if self._once:
-                    del self._working[shard]
-
-    def _end_work(self, shards: set[Shard]) -> None:
-        """Step down from shards. Their producers close in the background, which may take some seconds; should a shard
-        come back meanwhile, its work begins when that is over.
-        """
-        for shard in shards:
-            log.info("shard_given_up", shard=shard)
-            task = self._ending[shard] = self._working.pop(shard)
-            task.cancel()
-            for stream in self._streams_of(shard):
-                self._metrics.stream(stream.key).left()
-
-    def _streams_of(self, shard: Shard) -> list[Stream]:
-        """The chosen streams of a shard that are not done."""
-        return [stream for key in self._chosen if shard_of(key) == shard and (stream := self.streams[key]).done is None]
-
-    def _unsettled(self, reader: CheckpointReader) -> set[Shard]:
-        """Shards with streams that no settings have, and for which something is to be done."""
-        if self._once:
-            return set()
-        checkpoints = {name: entry.checkpoint for name, entry in reader.entries.items()}
-        return {shard_of(stream) for stream in unsettled(self._leavings.configured, self._signals, checkpoints)}
-
-    def _unconfigured(self, shard: Shard) -> list[Unconfigured]:
-        if self._once:
-            return []
-        return [
-            Unconfigured(
-                shard, signals=self._signals, leavings=self._leavings, clock=self._clock, metrics=self._metrics
-            )
-        ]
-
-    def _owned(
-        self,
-        shard: Shard,
-        streams: Sequence[ShardStream],
-        topics: Mapping[str, Topic],
-        ownership: Ownership,
-        reader: CheckpointReader,
-    ) -> OwnedShard:
-        names = self._config.topics
-
-        taken = 0
-
-        async def take(shard: Shard) -> Session:
-            nonlocal taken
-            taken += 1
-            if taken > 1:
-                # There was trouble, and a topic that somebody has deleted meanwhile would be trouble for ever.
-                await prepare_topics(self._config)
-            self._take_overs += 1
-            return await take_over(
-                shard,
-                new_producer=lambda shard, confirm: producer_for(
-                    self._config,
-                    topics,
-                    shard,
-                    milliseconds=self._clock.milliseconds,
-                    monotonic=self._clock.monotonic,
-                    confirm=confirm,
-                ),
-                group=ownership,
-                checkpoints=reader,
-                owner=f"{self._owner}.{self._take_overs}",
-                topics=ShardTopics(events=names.events, checkpoints=names.checkpoints, dead_letters=names.dead_letters),
-                metrics=self._metrics,
-                monotonic=self._clock.monotonic,
-            )
-
-        return OwnedShard(
-            shard, streams, take_over=take, clock=self._clock, restarted=self._metrics.producer_restarts.inc
-        )
 
     async def _pulse(self, ownership: Ownership) -> None:
         """Hear from the coordinator regularly, for readiness, and keep the gauges that grow with time."""
@@ -339,7 +221,7 @@ class Replica:
         now = self._clock.now()
         for key in self._chosen:
             entry = self._reader.entries.get(str(key)) if self._reader else None
-            if entry is None or entry.checkpoint is None or entry.shard not in self._working:
+            if entry is None or entry.checkpoint is None or not self._works_on(entry.shard):
                 continue
             metrics = self._metrics.stream(key)
             if fresh := freshness(entry.checkpoint):
@@ -359,13 +241,17 @@ class Replica:
                 return
         await ownership.hear()
 
+    def _works_on(self, shard: Shard) -> bool:
+        return self._shards is not None and shard in self._shards.working
+
     def _renew(self) -> None:
         for stream in self.streams.values():
             stream.renew()
 
     def _is_ready(self) -> bool:
         heard_at = self._ownership.heard_at if self._ownership else None
-        if not self._joined or heard_at is None or self._clock.stopping.is_set():
+        joined = self._shards is not None and self._shards.joined
+        if not joined or heard_at is None or self._clock.stopping.is_set():
             return False
         return self._clock.monotonic() - heard_at < 2 * self._session_seconds
 
