@@ -34,6 +34,7 @@ class Reading(msgspec.Struct, frozen=True):
     """What was used up to a moment, and how many steps of the event loop came at most so late, in seconds."""
 
     cpu_seconds: float
+    waited_seconds: float
     steps: dict[float, float]
 
     def latest_since(self, earlier: Reading) -> float:
@@ -56,7 +57,7 @@ class DaemonProcess:
     def reading(self) -> Reading:
         with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics") as page:
             steps = lateness(page.read().decode())
-        return Reading(self.measured.cpu_seconds(), steps)
+        return Reading(self.measured.cpu_seconds(), self.measured.waited_seconds(), steps)
 
 
 def lateness(page: str) -> dict[float, float]:

@@ -72,6 +72,11 @@ class MeasuredProcess:
         """
         return time.clock_gettime(self._cpu_clock)
 
+    def waited_seconds(self) -> float:
+        """For how long its main thread could have run so far, and was given no CPU."""
+        _, waited, _ = Path(f"/proc/{self._process.pid}/schedstat").read_text().split()
+        return int(waited) / 1e9
+
     def ended(self) -> bool:
         """Whether it has ended by itself."""
         return self._process.poll() is not None

@@ -58,6 +58,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     """Of the largest process."""
     late_seconds: float | None = None
     """No step of the event loop came later, by the daemon's own metric."""
+    waited_seconds: float | None = None
+    """For how long its main thread could have run, and others had the CPU: of a machine with other work, much."""
     wrong: str
     """What is wrong with the result; empty if the counts are exact."""
 

@@ -29,6 +29,7 @@ def _of_setting(setting: Setting, by_way: dict[str, list[Run]]) -> str:
         "CPU time, streamer = 1",
         "peak MB",
         "loop ms",
+        "waited",
     ]
     if several:
         columns.append("first done / last")
@@ -50,6 +51,7 @@ def _of_setting(setting: Setting, by_way: dict[str, list[Run]]) -> str:
             f"{_cpu(group) / own:.2f}",
             f"{max(run.peak_bytes for run in group) / 1e6:.0f}",
             f"{max(late) * 1000:g}" if late else "",
+            _share_waited(group),
         ]
         if several:
             shares = [run.first_seconds / run.seconds for run in group if run.first_seconds is not None]
@@ -60,6 +62,12 @@ def _of_setting(setting: Setting, by_way: dict[str, list[Run]]) -> str:
 
 def _cpu(group: Iterable[Run]) -> float:
     return median(run.cpu_microseconds for run in group)
+
+
+def _share_waited(group: Iterable[Run]) -> str:
+    """Of the time of the runs, how much the daemon waited for its CPU."""
+    shares = [run.waited_seconds / run.seconds for run in group if run.waited_seconds is not None]
+    return f"{median(shares):.0%}" if shares else ""
 
 
 def _counted(count: int, noun: str) -> str:

@@ -99,6 +99,9 @@ class Runner:
             startup_cpu_seconds=sum(reading.cpu_seconds for reading in before),
             peak_bytes=max(usage.peak_bytes for usage in usages),
             late_seconds=max(late.latest_since(early) for early, late in zip(before, after, strict=True)),
+            waited_seconds=max(
+                late.waited_seconds - early.waited_seconds for early, late in zip(before, after, strict=True)
+            ),
             wrong="; ".join(filter(None, wrong)),
         )
 
