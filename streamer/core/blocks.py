@@ -172,7 +172,7 @@ class FileToGather(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class Counted(msgspec.Struct, frozen=True):
+class Counted(msgspec.Struct, frozen=True, kw_only=True):
     """What went into a block, besides its dead letters; the words are those of ``Block``."""
 
     tallies: dict[int, Tally]
@@ -301,7 +301,7 @@ class FileBlocks(Blocks[B]):
             if records
         }
         hashes = frozenset(self._erased_hashes)
-        return Counted(tallies, self._blank, erased=self._erased, erased_hashes=hashes)
+        return Counted(tallies=tallies, blank=self._blank, erased=self._erased, erased_hashes=hashes)
 
     def _gather_runs(self, runs: Sequence[Lines | LongLine]) -> None:
         for run in runs:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 
 from streamer.core.blocks import Blocks, Counted, Cut, FileBlocks, FileToGather, Preparation, Tally
@@ -67,7 +68,7 @@ class KernelBlocks(Blocks[RecordBatches]):
         for partition, _, _, batches in partitions:
             self._batches.add(partition, batches)
         tallies = {partition: Tally(records, digest) for partition, records, digest, _ in partitions}
-        return Counted(tallies, blank, unchanged, elsewhere)
+        return Counted(tallies=tallies, blank=blank, unchanged=unchanged, elsewhere=elsewhere)
 
     def _judge_line(self, line: bytes, length: int, number: int, offset: int) -> Keyed | None:
         """A line that the kernel was not sure of: what it needs to know of it, or None once the line is set aside."""
@@ -101,7 +102,7 @@ class ComparedKernelBlocks(Compared[RecordBatches], KernelBlocks):
         counted = super()._counted()
         blank = counted.blank if self._is_with_first() else 0
         elsewhere = counted.elsewhere + self._elsewhere + counted.blank - blank
-        return Counted(counted.tallies, blank, counted.unchanged, elsewhere)
+        return msgspec.structs.replace(counted, blank=blank, elsewhere=elsewhere)
 
     def _news(self, partition: int, keys: bytes, checks: bytes, values: bytes, updated: bytes) -> bytes:
         """For each line of a partition whether it is published: a byte, 0 or 1."""
