@@ -141,7 +141,7 @@ class Replica:
             self._config,
             owner=self._owner,
             topics=topics,
-            streams=self.streams,
+            streams={key: self.streams[key] for key in self._chosen},
             ownership=self._ownership,
             reader=self._reader,
             signals=self._signals,
