@@ -45,7 +45,7 @@ class Consumer:
 
     async def until(self, condition: Callable[[State], bool], what: str) -> None:
         """Look at its state until the condition holds."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + 2 * PATIENCE  # six consumers at once, one of them in a JVM
         while True:
             state = await asyncio.to_thread(self.state)
             if condition(state):
