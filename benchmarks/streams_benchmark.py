@@ -47,6 +47,7 @@ prefix = "{PREFIX}"
 partitions = {partitions}
 [exports]
 update_interval = "off"
+poll_interval = "1s"
 [http]
 host = "127.0.0.1"
 port = {port}
