@@ -204,19 +204,20 @@ class Proxy:
             await self._server.wait_closed()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = asyncio.create_task(self._serve(reader, writer))
+        # Now: a connection over TLS that is lost forgets whose it was.
+        port = int(writer.get_extra_info("peername")[1])
+        connection = asyncio.create_task(self._serve(reader, writer, port))
         self._connections.add(connection)
         connection.add_done_callback(self._connections.discard)
         # Here, because a task that is cancelled before its first step never gets to closing anything.
         connection.add_done_callback(lambda _: writer.transport.abort())
 
-    async def _serve(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+    async def _serve(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter, port: int) -> None:
         try:
             broker, to_broker = await asyncio.open_connection(HOST, self._broker_port, ssl=self._towards_broker)
         except OSError:
             return
         answers: dict[int, Trap] = {}
-        port = int(to_client.get_extra_info("peername")[1])
         ways = {
             asyncio.create_task(self._pass_requests(client, to_broker, answers, port)),
             asyncio.create_task(self._pass_answers(broker, to_client, answers)),
