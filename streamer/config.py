@@ -126,7 +126,7 @@ class TopicsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             missing = "password" if login["password"] is None else "username"
             refuse(f"schema_registry_{missing}", "is missing: a login has a name and a password")
         if self.schema_registry is not None:
-            example, secret = "https://registry.example.com", login["password"] is not None
+            example, secret = "https://schemas.example.com", login["password"] is not None
             check_address("schema_registry", self.schema_registry, example=example, with_secret=secret)
 
 

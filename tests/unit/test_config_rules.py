@@ -45,7 +45,10 @@ ID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
         ("[topics]\npartitions = 0", "topics.partitions: expected a whole number >= 1"),
         ("[topics]\npartitions = true", "topics.partitions: expected a whole number, not true or false"),
         ("[topics]\nreplication_factor = 0", "topics.replication_factor: expected 1 or more, or -1"),
-        ("[topics]\nschema_registry = 'registry:8081'", "topics.schema_registry: expected a URL such as https://reg"),
+        (
+            "[topics]\nschema_registry = 'registry:8081'",
+            "topics.schema_registry: expected a URL such as https://schemas.example.com",
+        ),
         ("[topics]\nschema_registry_username = 'x'", "topics.schema_registry_username: needs schema_registry"),
         (
             "[topics]\nschema_registry = 'http://registry:8081'\nschema_registry_username = 'x'",
