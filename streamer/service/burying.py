@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
+from functools import partial
 
 import msgspec
 import structlog
@@ -93,25 +94,20 @@ class Burial:
             why = "files_gone"
         return await follow(await self._commit_tombstones(session, checkpoint, in_hand, last=True, why=why))
 
-    async def _tombstones(
+    def _tombstones(
         self, session: Session, ends: Ends, state: Reconciling, partitions: int
     ) -> AsyncGenerator[Tombstones, None]:
         """All that are still due. Raises ``ExportLostError`` where nobody can tell any more what the export held."""
+
+        async def compare(first: int) -> Comparison:
+            current = self._reconciler.current
+            if current is not None and (current.first, current.end) == (0, partitions):
+                return current
+            return await self._see_all(session, ends, state, Share(first=first), partitions)
+
         block = TombstoneBlock(session, self._key, cause=state.export_id, headers=self._headers)
-        before = must_be_known(state.request)
-        first = 0
-        while first < partitions:
-            comparison = self._reconciler.current
-            if comparison is None or (comparison.first, comparison.end) != (0, partitions):
-                comparison = await self._see_all(session, ends, state, Share(first=first), partitions)
-            async with aclosing(self._reconciler.keys_of_the_gone(ends, comparison, before=before)) as keys:
-                async for partition, key in keys:
-                    block.add(partition, key)
-                    if block.size >= self._block_bytes:
-                        yield block.take()
-            first = comparison.end
-        if block.size:
-            yield block.take()
+        keys_of = partial(self._reconciler.keys_of_the_gone, ends, before=must_be_known(state.request))
+        return tombstones_due(block, compare, keys_of, partitions=partitions, block_bytes=self._block_bytes)
 
     async def _see_all(
         self, session: Session, ends: Ends, state: Reconciling, share: Share, partitions: int
@@ -167,6 +163,30 @@ class TombstoneBlock:
         taken = Tombstones(self._batches, self._tallies)
         self._begin()
         return taken
+
+
+async def tombstones_due(
+    block: TombstoneBlock,
+    compare: Callable[[int], Awaitable[Comparison]],
+    keys_of: Callable[[Comparison], AsyncGenerator[tuple[int, bytes], None]],
+    *,
+    partitions: int,
+    block_bytes: int,
+) -> AsyncGenerator[Tombstones, None]:
+    """Those of all partitions, in blocks of so many bytes. ``compare`` says what is known from a partition on, and
+    ``keys_of`` which entities are gone by that.
+    """
+    first = 0
+    while first < partitions:
+        comparison = await compare(first)
+        async with aclosing(keys_of(comparison)) as keys:
+            async for partition, key in keys:
+                block.add(partition, key)
+                if block.size >= block_bytes:
+                    yield block.take()
+        first = comparison.end
+    if block.size:
+        yield block.take()
 
 
 async def commit_tombstones(

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 
 import msgspec
 
 from streamer.core.checkpoint import Checkpoint, Retiring, Share
+from streamer.core.comparing import Comparison
 from streamer.core.differences import EVER
 from streamer.core.events import Outcome
 from streamer.core.inputs import Entombed
@@ -20,7 +22,7 @@ from streamer.core.retiring import retirement_id
 from streamer.errors import RetriableError
 from streamer.model import StreamKey
 from streamer.service.ahead import Ends
-from streamer.service.burying import TombstoneBlock, Tombstones, commit_tombstones
+from streamer.service.burying import TombstoneBlock, Tombstones, commit_tombstones, tombstones_due
 from streamer.service.clock import Clock
 from streamer.service.reconciling import Reconciler
 from streamer.service.session import Session
@@ -57,24 +59,20 @@ class Retirement:
             self._reconciler.drop()
         return await self._commit(session, checkpoint, state.topic, in_hand, last=True)
 
-    async def _tombstones(
+    def _tombstones(
         self, session: Session, ends: Ends, state: Retiring, partitions: int
     ) -> AsyncGenerator[Tombstones, None]:
         """A stream that is taken out is one whose snapshot would hold nothing."""
-        block = TombstoneBlock(session, self._key, cause=retirement_id(state.signal), headers=self._headers)
-        first = 0
-        while first < partitions:
+
+        async def compare(first: int) -> Comparison:
             comparison = await self._reconciler.compare(ends, Share(first=first), partitions)
             if comparison.too_large:
                 raise RetriableError(f"a partition of {state.topic} needs more than exports.reconcile_memory")
-            async with aclosing(self._reconciler.keys_of_the_gone(ends, comparison, before=EVER)) as keys:
-                async for partition, key in keys:
-                    block.add(partition, key)
-                    if block.size >= self._block_bytes:
-                        yield block.take()
-            first = comparison.end
-        if block.size:
-            yield block.take()
+            return comparison
+
+        block = TombstoneBlock(session, self._key, cause=retirement_id(state.signal), headers=self._headers)
+        keys_of = partial(self._reconciler.keys_of_the_gone, ends, before=EVER)
+        return tombstones_due(block, compare, keys_of, partitions=partitions, block_bytes=self._block_bytes)
 
     async def _commit(
         self, session: Session, checkpoint: Checkpoint, topic: str, block: Tombstones | None, *, last: bool = False
