@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from typing import Any
 
 from streamer.config import Config
 from streamer.core.letters import Letter, letter_of
 from streamer.errors import FatalError
 from streamer.kafka.scanning import TopicScanner
-from streamer.kafka.topics import TopicAdmin
+from streamer.kafka.topics import partitions_of
 from streamer.model import StreamKey
 
 
@@ -18,25 +19,24 @@ async def read_letters(config: Config, streams: Sequence[StreamKey]) -> AsyncGen
     Raises ``KafkaUnavailableError``; ``FatalError`` where there is no such topic.
     """
     topic, keys = config.topics.dead_letters, {str(key).encode() for key in streams}
-    admin = await TopicAdmin.connect(config)
-    try:
-        found = (await admin.describe([topic])).get(topic)
-    finally:
-        await admin.close()
-    if found is None:
+    partitions = await partitions_of(config, topic)
+    if not partitions:
         raise FatalError(f"there is no topic {topic}: nothing was ever published with this prefix")
     async with TopicScanner(config) as scanner:
-        bounds = await scanner.bounds(topic, found.partitions)
-        async for partition, records in scanner.records(topic, {n: end for n, (_, end) in bounds.items()}):
+        bounds = await scanner.bounds(topic, partitions)
+        async for _, records in scanner.records(topic, {n: end for n, (_, end) in bounds.items()}):
             for record in records:
                 if record.key in keys:
-                    value = record.value or b""
-                    letter = letter_of(
-                        key=record.key,
-                        value=value,
-                        headers=dict(record.headers),
-                        timestamp=record.timestamp,
-                        partition=partition,
-                        offset=record.offset,
-                    )
-                    yield letter, value
+                    yield letter_in(record), record.value or b""
+
+
+def letter_in(record: Any) -> Letter:
+    """The dead letter that a record of aiokafka's is."""
+    return letter_of(
+        key=record.key,
+        value=record.value or b"",
+        headers=dict(record.headers),
+        timestamp=record.timestamp,
+        partition=record.partition,
+        offset=record.offset,
+    )

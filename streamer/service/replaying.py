@@ -9,7 +9,7 @@ import msgspec
 
 from streamer.core.checkpoint import Checkpoint
 from streamer.core.erasing import KeptOut, why_unknowable
-from streamer.core.letters import Letter, letter_of, still_refused
+from streamer.core.letters import Letter, still_refused
 from streamer.core.partitioner import partition_of
 from streamer.core.records import Header, Origin, Reason, identify, replay_headers, size_of
 from streamer.core.replaying import Said, why_too_late
@@ -17,6 +17,7 @@ from streamer.core.signals import Replay, SignalError
 from streamer.kafka.scanning import TopicScanner
 from streamer.metrics import StreamMetrics
 from streamer.model import ExportId, StreamKey
+from streamer.service.dead_letters import letter_in
 from streamer.service.preparing import LineRules
 
 
@@ -80,18 +81,10 @@ class Replaying:
             record = await scanner.record(settings.letters, signal.partition, signal.offset)
         if record is None or record.key != str(self._key).encode():
             raise SignalError(f"no dead letter of this stream is at {signal.partition}/{signal.offset}")
-        value = record.value or b""
-        letter = letter_of(
-            key=record.key,
-            value=value,
-            headers=dict(record.headers),
-            timestamp=record.timestamp,
-            partition=signal.partition,
-            offset=signal.offset,
-        )
+        letter = letter_in(record)
         if letter.ce_id != signal.ce_id:
             raise SignalError(f"the dead letter at {signal.partition}/{signal.offset} is another one")
-        return letter, value
+        return letter, record.value or b""
 
     def _line(self, checkpoint: Checkpoint, letter: Letter, value: bytes, *, signal: int) -> Line:
         """The record as it would have been in its export, by the settings as they are now."""
