@@ -125,18 +125,13 @@ def line_rules(config: Config, entity_type: EntityType) -> LineRules:
         _refuse_misspelt(entity_type, (*privacy.drop_fields, *privacy.hash_fields))
         key = b"" if privacy.hash_key is None else privacy.hash_key.reveal().encode()
         veil = Veil(dropped=privacy.drop_fields, hashed=privacy.hash_fields, key=key)
+    erasure_key = config.exports.erasure_key
     return LineRules(
         shape=None if validate == "off" else Shape(ENTITIES[entity_type]),
         unfit_is_dead=validate == "dead_letter",
         veil=veil,
-        erasure=erasure_of(config),
+        erasure=None if erasure_key is None else Erasure(erasure_key.reveal().encode()),
     )
-
-
-def erasure_of(config: Config) -> Erasure | None:
-    """What knows the erased, with the key of the settings; None without one."""
-    key = config.exports.erasure_key
-    return None if key is None else Erasure(key.reveal().encode())
 
 
 def _refuse_misspelt(entity_type: EntityType, fields: Iterable[str]) -> None:

@@ -15,6 +15,7 @@ from streamer.config import Config, ConnectionConfig
 from streamer.core.backoff import BackoffPolicy
 from streamer.core.blocks import BlockLimits
 from streamer.core.differences import Budget
+from streamer.core.erasing import Erasure
 from streamer.core.schedule import Cadence
 from streamer.core.signals import Remains
 from streamer.core.windows import LedgerWindows, UpdateWindows
@@ -32,7 +33,7 @@ from streamer.service.asking import INTENT_SECONDS, AskSettings
 from streamer.service.clock import Clock
 from streamer.service.erasing import Erasing
 from streamer.service.gathering import GatherSettings
-from streamer.service.preparing import erasure_of, line_rules
+from streamer.service.preparing import line_rules
 from streamer.service.progress import Inbox
 from streamer.service.publishing import ExportPublisher, PublishSettings
 from streamer.service.reading import FileReader
@@ -163,7 +164,7 @@ def build_streams(
                     rules=rules,
                     metrics=stream_metrics,
                 ),
-                erasing=erasing_of(config, topics, key),
+                erasing=erasing_of(config, topics, key, rules.erasure),
                 once=once,
             )
     return streams
@@ -201,7 +202,7 @@ def replay_settings(config: Config, topics: Mapping[str, Topic], key: StreamKey)
     )
 
 
-def erasing_of(config: Config, topics: Mapping[str, Topic], key: StreamKey) -> Erasing:
+def erasing_of(config: Config, topics: Mapping[str, Topic], key: StreamKey, erasure: Erasure | None) -> Erasing:
     """Where one stream's tombstones go."""
     topic = topics[config.topics.entity_topic(key)]
     return Erasing(
@@ -209,7 +210,7 @@ def erasing_of(config: Config, topics: Mapping[str, Topic], key: StreamKey) -> E
         topic=topic.name,
         topic_partitions=topic.partitions,
         headers=config.topics.headers == "cloudevents",
-        erasure=erasure_of(config),
+        erasure=erasure,
     )
 
 
