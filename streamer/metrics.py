@@ -28,7 +28,7 @@ from streamer.core.records import Reason
 from streamer.model import StreamKey
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
-"""The ``Content-Type`` of ``Metrics.render``."""
+"""The ``Content-Type`` of what ``Metrics.parts`` make up."""
 
 _STREAM = ("connection", "entity_type")
 # A commit takes some tens of milliseconds; the last bound is the default transaction timeout.
@@ -136,10 +136,6 @@ class Metrics:
         """The page for Prometheus in parts of some milliseconds: for 200 streams, all of it is a tenth of a second."""
         for family in self.registry.collect():
             yield generate_latest(_Only(family))
-
-    def render(self) -> bytes:
-        """The page for Prometheus."""
-        return b"".join(self.parts())
 
 
 class _Only(Collector):

@@ -129,7 +129,7 @@ class TestWindows:
             await asyncio.sleep(3600)
         assert not windows(bench)
         assert b'streamer_retries_total{connection="alpine",entity_type="Bill",reason="RetriableError"}' in (
-            bench.metrics.render()
+            b"".join(bench.metrics.parts())
         )
 
 

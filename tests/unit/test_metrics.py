@@ -73,7 +73,7 @@ def test_a_stream_that_moved_away_leaves_its_counters_and_nothing_of_its_state()
     assert value(metrics, "streamer_lag_seconds", **LABELS) == 180
     assert value(metrics, "streamer_stream_stopped", **LABELS) == 1
     stream.left()
-    page = metrics.render().decode()
+    page = b"".join(metrics.parts()).decode()
     for name in ("streamer_phase{", "streamer_lag_seconds{", "streamer_blocked_seconds{", "streamer_stream_stopped{"):
         assert name not in page
     assert value(metrics, "streamer_exports_total", **LABELS, outcome="completed") == 1
@@ -95,7 +95,7 @@ def test_the_page_is_one_that_prometheus_reads_with_help_for_all() -> None:
     metrics.producer_restarts.inc()
     metrics.loop_delay.set(0.002)
     metrics.stream(BILLS).entered("idle")
-    families = {family.name: family for family in text_string_to_metric_families(metrics.render().decode())}
+    families = {family.name: family for family in text_string_to_metric_families(b"".join(metrics.parts()).decode())}
     ours = {name for name in families if not name.startswith("process_")}
     assert {"streamer_owned_shards", "streamer_producer_restarts", "streamer_loop_delay_seconds"} <= ours
     assert all(name.startswith("streamer_") for name in ours)
