@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,14 +22,25 @@ _API = "/api/connector/v1/exports"
 
 
 class SimulatorProcess:
-    """A simulator whose exports are ready at once: files of lines that are all equally long."""
+    """A simulator whose exports have files of lines that are all equally long.
 
-    def __init__(self, *, line_bytes: int, export_bytes: int, files: int) -> None:
+    They are ready at once, or stay pending, and then processing, for ``phase_seconds`` each.
+    """
+
+    def __init__(
+        self,
+        *,
+        line_bytes: int,
+        export_bytes: int,
+        files: int,
+        access_tokens: Sequence[str] = (ACCESS_TOKEN,),
+        phase_seconds: float = 0.0,
+    ) -> None:
         command = [
-            *(sys.executable, "-m", "streamer", "simulator"),
-            *("--client-token", CLIENT_TOKEN, "--access-token", ACCESS_TOKEN),
+            *(sys.executable, "-m", "streamer", "simulator", "--client-token", CLIENT_TOKEN),
+            *(argument for token in access_tokens for argument in ("--access-token", token)),
             *("--line-bytes", str(line_bytes), "--bytes-per-type", str(export_bytes), "--files", str(files)),
-            *("--pending-seconds", "0", "--processing-seconds", "0", "--no-updates"),
+            *("--pending-seconds", str(phase_seconds), "--processing-seconds", str(phase_seconds), "--no-updates"),
         ]
         self._process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True

@@ -17,17 +17,17 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import click
-from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from benchmarks.kafka import Topics
 from benchmarks.measured import MeasuredProcess, Usage
 from benchmarks.probed import PATHS, ask
-from benchmarks.sandbox import CLIENT_TOKEN
+from benchmarks.sandbox import SimulatorProcess
 from streamer.model import PUBLIC_ENTITY_TYPES
 from streamer.sandbox.kafka_ports import free_port
 from streamer.sandbox.local_kafka import LocalKafka
 
 PREFIX = "streams"
+LINE_BYTES = 430
 _PAUSE_SECONDS = 0.05
 _LISTENING_SECONDS = 60.0
 
@@ -75,44 +75,6 @@ def wait_until_listening(url: str, daemon: MeasuredProcess) -> None:
     raise RuntimeError(f"the daemon does not listen:\n{daemon.log_tail()}")
 
 
-def wait_for_exports(bootstrap_servers: str, count: int, daemon: MeasuredProcess, seconds: float) -> int:
-    """Until so many exports have completed; how many records they say they have."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": bootstrap_servers,
-            "group.id": "benchmark",
-            "isolation.level": "read_committed",
-            "enable.auto.commit": False,
-            "log_level": 2,
-        }
-    )
-    topic = f"{PREFIX}.exports"
-    deadline = time.monotonic() + seconds
-    records: dict[tuple[str, str], int] = {}
-    try:
-        while topic not in consumer.list_topics(timeout=30).topics:
-            time.sleep(0.1)
-        partitions = consumer.list_topics(topic, timeout=30).topics[topic].partitions
-        consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
-        while len(records) < count:
-            if time.monotonic() > deadline or daemon.ended():
-                raise RuntimeError(f"{len(records)} of {count} exports:\n{daemon.log_tail()}")
-            message = consumer.poll(0.5)
-            if message is None:
-                continue
-            if (error := message.error()) is not None:
-                raise KafkaException(error)
-            event: dict[str, Any] = json.loads(message.value() or b"{}")
-            if event.get("event") == "export_completed":
-                stream = event["connection"], event["entity_type"]
-                if stream in records:
-                    raise RuntimeError(f"{stream} completed twice")
-                records[stream] = event["records"]
-    finally:
-        consumer.close()
-    return sum(records.values())
-
-
 def table(took: dict[str, list[float]]) -> str:
     """Of each path: how many answers, and how long they took."""
     rows = ["| probe | answers | median | 99 of 100 | worst |", "| --- | -: | -: | -: | -: |"]
@@ -134,28 +96,21 @@ def main(connections: int, entities: int, partitions: int, seconds: float) -> No
     streams, port = connections * len(PUBLIC_ENTITY_TYPES), free_port()
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        tokens = [argument for n in range(connections) for argument in ("--access-token", token_of(n))]
-        for n in range(connections):
-            (directory / f"{n}.token").write_text(token_of(n))
-        command = [
-            *(sys.executable, "-m", "streamer", "simulator", "--client-token", CLIENT_TOKEN, *tokens),
-            *("--line-bytes", "430", "--entities", str(entities), "--pending-seconds", "0.5"),
-            *("--processing-seconds", "0.5", "--no-updates"),
-        ]
-        with (
-            LocalKafka(directory / "kafka") as kafka,
-            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as simulator,
-        ):
-            try:
-                assert simulator.stdout is not None
-                url = json.loads(simulator.stdout.readline())["url"]
-                config = directory / "streamer.toml"
-                config.write_text(settings(kafka.bootstrap_servers, url, connections, partitions, port))
-                probes = f"http://127.0.0.1:{port}"
-                usage, wall, records, probed = run(kafka.bootstrap_servers, config, probes, streams, seconds)
-            finally:
-                simulator.terminate()
+        tokens = [token_of(n) for n in range(connections)]
+        for n, token in enumerate(tokens):
+            (directory / f"{n}.token").write_text(token)
+        simulator = SimulatorProcess(
+            line_bytes=LINE_BYTES,
+            export_bytes=entities * (LINE_BYTES + 1),
+            files=3,
+            access_tokens=tokens,
+            phase_seconds=0.5,
+        )
+        with LocalKafka(directory / "kafka") as kafka, simulator:
+            config = directory / "streamer.toml"
+            config.write_text(settings(kafka.bootstrap_servers, simulator.url, connections, partitions, port))
             topics = Topics(kafka.bootstrap_servers)
+            usage, wall, records, probed = run(topics, config, f"http://127.0.0.1:{port}", streams, seconds)
             seen = sum(topics.counted(f"{PREFIX}.{kind.slug}")["records"] for kind in PUBLIC_ENTITY_TYPES)
     if not seen == records == streams * entities:
         raise SystemExit(f"wrong: {seen:,} records, {records:,} told, {streams * entities:,} lines")
@@ -166,7 +121,7 @@ def main(connections: int, entities: int, partitions: int, seconds: float) -> No
 
 
 def run(
-    bootstrap_servers: str, config: Path, url: str, streams: int, seconds: float
+    topics: Topics, config: Path, url: str, streams: int, seconds: float
 ) -> tuple[Usage, float, int, dict[str, Any]]:
     """One daemon from its start until all streams have completed: also the seconds, the records, and the answers."""
     command = (sys.executable, "-m", "streamer", "run", "--config", str(config))
@@ -177,12 +132,19 @@ def run(
             [sys.executable, "-m", "benchmarks.probed", url, str(_PAUSE_SECONDS)], stdout=subprocess.PIPE, text=True
         )
         try:
-            records = wait_for_exports(bootstrap_servers, streams, daemon, seconds)
+            completed = topics.wait_for_events(
+                f"{PREFIX}.exports", "export_completed", count=streams, seconds=seconds, give_up=daemon.ended
+            )
             wall = time.monotonic() - started
+        except TimeoutError as error:
+            raise RuntimeError(f"{error}:\n{daemon.log_tail()}") from error
         finally:
             prober.terminate()
             answered, _ = prober.communicate()
-        return daemon.end(), wall, records, json.loads(answered)
+        records = {(event["connection"], event["entity_type"]): event["records"] for event, _ in completed}
+        if len(records) < streams:
+            raise RuntimeError("a stream has completed twice")
+        return daemon.end(), wall, sum(records.values()), json.loads(answered)
 
 
 if __name__ == "__main__":
