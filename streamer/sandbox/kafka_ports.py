@@ -3,6 +3,7 @@
 import contextlib
 import random
 import socket
+import sys
 from collections.abc import Iterator
 
 from streamer.sandbox.kafka_jars import LocalKafkaError
@@ -22,12 +23,25 @@ class PortTakenError(LocalKafkaError):
 
 
 def free_port() -> int:
-    """A port on which nobody listens now, and which this process has not been given before."""
+    """A port on which nobody listens now, and which this process has not been given before.
+
+    On Linux no other process is given it either as long as this one lives; elsewhere one that is quick may take it.
+    """
     for port in _candidates():
-        with contextlib.suppress(OSError), socket.socket() as listener:
-            listener.bind((HOST, port))
+        with contextlib.suppress(OSError), socket.socket() as bound:
+            bound.bind((HOST, port))
+            _keep(bound)
             return port
     raise LocalKafkaError("there is no free port")
+
+
+def _keep(bound: socket.socket) -> None:
+    # Linux lets a socket listen beside one that is merely bound, if both allow the address to be used again, as servers
+    # do. So this one stays open to the end of the process: whoever looks for a free port sees that it isn't.
+    # On other systems it would keep the server away.
+    if sys.platform == "linux":
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.detach()
 
 
 def _candidates() -> Iterator[int]:

@@ -16,6 +16,8 @@ from typing import Literal
 
 MOST_REPLICAS = 4
 LONGEST_FREEZE_SECONDS = 20.0
+LEAVING_SECONDS = 8.0
+"""Enough for a daemon in good order to leave, and for somebody else to take over."""
 
 
 class Instant(enum.StrEnum):
@@ -98,16 +100,20 @@ def chaos(seed: int, seconds: float, *, brokers: int = 1, pause: float = 1.0) ->
 
 def recovery(seed: int, count: int, *, brokers: int = 1, session_seconds: float = 10.0) -> list[Planned]:
     """One thing at a time with a rest in between, to see how long it takes to get over each."""
-    pause = session_seconds + 8.0
+    over_it = session_seconds + 8.0
     dice = random.Random(f"{seed}/recovery")
     planned: list[Planned] = []
+    at = 15.0
     for turn in range(count):
-        at, pick = 15.0 + turn * 3 * pause, dice.random()
-        planned += [
-            Planned(at, "at random", Strike("kill", None, 0.0, False, pick)),
-            Planned(at + pause, "at random", Strike("term", None, 0.0, False, pick)),
-            Planned(at + 2 * pause, "brokers", BreakBroker("kill", turn % brokers, 1.0)),
-        ]
+        pick, node = dice.random(), turn % brokers
+        for rest, lane, action in (
+            (over_it, "at random", Strike("kill", None, 0.0, False, pick)),
+            (LEAVING_SECONDS, "at random", Strike("term", None, 0.0, False, pick)),
+            (over_it, "brokers", BreakBroker("restart", node, 0.0)),
+            (over_it, "brokers", BreakBroker("kill", node, 1.0)),
+        ):
+            planned.append(Planned(at, lane, action))
+            at += rest
     return planned
 
 

@@ -1,5 +1,6 @@
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -12,7 +13,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from streamer.sandbox.kafka_jars import LocalKafkaError
-from streamer.sandbox.kafka_ports import HOST
+from streamer.sandbox.kafka_ports import HOST, free_port
 from streamer.sandbox.kafka_probe import describe_cluster
 from streamer.sandbox.local_cluster import LocalKafkaCluster
 from streamer.sandbox.local_kafka import LocalKafka
@@ -127,6 +128,19 @@ class TestOneThatIsKilledAndStopped:
         broker.stop()
         assert not is_there(second)
         broker.stop()
+
+
+def test_a_port_that_one_process_was_given_is_free_for_its_own_server_and_for_no_other_process() -> None:
+    port = free_port()
+    seek = f"import socket; socket.socket().bind(({HOST!r}, {port}))"
+    elsewhere = subprocess.run([sys.executable, "-c", seek], stderr=subprocess.PIPE, text=True, check=False)
+    # Elsewhere what keeps it from others would keep it from its own server.
+    assert ("Address already in use" in elsewhere.stderr) == (sys.platform == "linux")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((HOST, port))
+    for _ in range(2):
+        with socket.create_server((HOST, port)), socket.create_connection((HOST, port)):
+            pass
 
 
 def test_a_broker_that_does_not_start_says_why(tmp_path: Path) -> None:
