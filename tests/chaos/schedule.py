@@ -106,12 +106,13 @@ def recovery(seed: int, count: int, *, brokers: int = 1, session_seconds: float 
     at = 15.0
     for turn in range(count):
         pick, node = dice.random(), turn % brokers
-        for rest, lane, action in (
-            (over_it, "at random", Strike("kill", None, 0.0, False, pick)),
-            (LEAVING_SECONDS, "at random", Strike("term", None, 0.0, False, pick)),
-            (over_it, "brokers", BreakBroker("restart", node, 0.0)),
-            (over_it, "brokers", BreakBroker("kill", node, 1.0)),
-        ):
+        turns: tuple[tuple[Lane, Action, float], ...] = (
+            ("at random", Strike("kill", None, 0.0, False, pick), over_it),
+            ("at random", Strike("term", None, 0.0, False, pick), LEAVING_SECONDS),
+            ("brokers", BreakBroker("restart", node, 0.0), over_it),
+            ("brokers", BreakBroker("kill", node, 1.0), over_it),
+        )
+        for lane, action, rest in turns:
             planned.append(Planned(at, lane, action))
             at += rest
     return planned
