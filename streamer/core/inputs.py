@@ -151,20 +151,10 @@ class TakenOut(msgspec.Struct, frozen=True):
     topic: str
 
 
-Input = (
-    Due
-    | Retried
-    | Added
-    | Adopted
-    | Blocked
-    | FiltersRefused
-    | Refused
-    | Ready
-    | Ended
-    | Abandoned
-    | Published
-    | Entombed
-    | Overflowed
-    | LookedAt
-    | TakenOut
-)
+OfRequest = Retried | Added | Adopted | Blocked | FiltersRefused
+"""What becomes of a request, until an export answers it."""
+
+OfExport = Ready | Published | Overflowed | Entombed | Ended | Abandoned
+"""What becomes of an export; tombstones are also those of a retirement."""
+
+Input = Due | OfRequest | OfExport | Refused | LookedAt | TakenOut

@@ -15,8 +15,8 @@
 Rule 1: everything that changes a state is decided from here; the loops around it carry out what it says. What a block
 adds is in ``core.advancing``, what an end leaves behind in ``core.ending``, how a stream retires in ``core.retiring``.
 Rule 2: each arrow is one checkpoint, committed together with the events that the arrow returns.
-Rule 3: ``transition`` names every pair of state and input. A new state or input makes mypy refuse this file until
-each pair has been decided; a pair that can't happen raises ``LifecycleError``, which is a defect, not a fault.
+Rule 3: every pair of state and input is decided. What a state has no arrow for is its ``never``, so that mypy refuses
+this file where a state or an input is new, or an arrow is gone. It raises ``LifecycleError``: a defect, not a fault.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ from streamer.core.inputs import (
     FiltersRefused,
     Input,
     LookedAt,
+    OfExport,
+    OfRequest,
     Overflowed,
     Published,
     Ready,
@@ -105,23 +107,9 @@ def _from_idle(stream: StreamKey, checkpoint: Checkpoint, state: Idle, event: In
             return Outcome(_stopped(checkpoint, event, state, now=now))
         case TakenOut():
             return after_taking_out(stream, checkpoint, event, now=now)
-        case (
-            Retried()
-            | Added()
-            | Adopted()
-            | Blocked()
-            | FiltersRefused()
-            | Ready()
-            | Ended()
-            | Abandoned()
-            | Published()
-            | Entombed()
-            | Overflowed()
-            | LookedAt()
-        ):
-            raise _impossible(state, event)
         case _:
-            assert_never(event)
+            never: OfRequest | OfExport | LookedAt = event
+            raise _impossible(state, never)
 
 
 def _from_requesting(
@@ -156,10 +144,9 @@ def _from_requesting(
             return Outcome(_stopped(checkpoint, event, state, now=now))
         case TakenOut():
             return after_taking_out(stream, checkpoint, event, now=now)
-        case Due() | Ready() | Ended() | Abandoned() | Published() | Entombed() | Overflowed() | LookedAt():
-            raise _impossible(state, event)
         case _:
-            assert_never(event)
+            never: Due | OfExport | LookedAt = event
+            raise _impossible(state, never)
 
 
 def _from_waiting(stream: StreamKey, checkpoint: Checkpoint, state: Waiting, event: Input, *, now: datetime) -> Outcome:
@@ -184,21 +171,9 @@ def _from_waiting(stream: StreamKey, checkpoint: Checkpoint, state: Waiting, eve
             return Outcome(_stopped(checkpoint, event, state, now=now))
         case TakenOut():
             return after_taking_out(stream, checkpoint, event, now=now)
-        case (
-            Due()
-            | Retried()
-            | Added()
-            | Adopted()
-            | Blocked()
-            | FiltersRefused()
-            | Published()
-            | Entombed()
-            | Overflowed()
-            | LookedAt()
-        ):
-            raise _impossible(state, event)
         case _:
-            assert_never(event)
+            never: Due | OfRequest | Published | Overflowed | Entombed | LookedAt = event
+            raise _impossible(state, never)
 
 
 def _from_publishing(
@@ -220,10 +195,9 @@ def _from_publishing(
             return Outcome(_stopped(checkpoint, event, state, now=now))
         case TakenOut():
             return after_taking_out(stream, checkpoint, event, now=now)
-        case Due() | Retried() | Added() | Adopted() | Blocked() | FiltersRefused() | Ready() | Entombed() | LookedAt():
-            raise _impossible(state, event)
         case _:
-            assert_never(event)
+            never: Due | OfRequest | Ready | Entombed | LookedAt = event
+            raise _impossible(state, never)
 
 
 def _from_reconciling(
@@ -238,22 +212,9 @@ def _from_reconciling(
             return Outcome(_stopped(checkpoint, event, state, now=now))
         case TakenOut():
             return after_taking_out(stream, checkpoint, event, now=now)
-        case (
-            Due()
-            | Retried()
-            | Added()
-            | Adopted()
-            | Blocked()
-            | FiltersRefused()
-            | Ready()
-            | Ended()
-            | Published()
-            | Overflowed()
-            | LookedAt()
-        ):
-            raise _impossible(state, event)
         case _:
-            assert_never(event)
+            never: Due | OfRequest | Ready | Published | Overflowed | Ended | LookedAt = event
+            raise _impossible(state, never)
 
 
 def _from_stopped(stream: StreamKey, checkpoint: Checkpoint, state: Stopped, event: Input, *, now: datetime) -> Outcome:
@@ -262,24 +223,9 @@ def _from_stopped(stream: StreamKey, checkpoint: Checkpoint, state: Stopped, eve
             return Outcome(checkpoint.moved_to(state.before))
         case TakenOut():
             return transition(stream, checkpoint.moved_to(state.before), event, now=now)
-        case (
-            Due()
-            | Retried()
-            | Added()
-            | Adopted()
-            | Blocked()
-            | FiltersRefused()
-            | Refused()
-            | Ready()
-            | Ended()
-            | Abandoned()
-            | Published()
-            | Entombed()
-            | Overflowed()
-        ):
-            raise _impossible(state, event)
         case _:
-            assert_never(event)
+            never: Due | OfRequest | OfExport | Refused = event
+            raise _impossible(state, never)
 
 
 def _from_retiring(
@@ -292,25 +238,9 @@ def _from_retiring(
             return after_entombing(stream, checkpoint, state, event, now=now)
         case TakenOut() if isinstance(state, Retired):
             return after_taking_out(stream, checkpoint, event, now=now)
-        case (
-            Due()
-            | Retried()
-            | Added()
-            | Adopted()
-            | Blocked()
-            | FiltersRefused()
-            | Refused()
-            | Ready()
-            | Ended()
-            | Abandoned()
-            | Published()
-            | Entombed()
-            | Overflowed()
-            | TakenOut()
-        ):
-            raise _impossible(state, event)
         case _:
-            assert_never(event)
+            never: Due | OfRequest | OfExport | Refused | TakenOut = event
+            raise _impossible(state, never)
 
 
 def _anew(request: Request, again: Retried) -> Request:
