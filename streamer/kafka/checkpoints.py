@@ -24,6 +24,7 @@ from streamer.kafka.connection import (
     answered_within,
     client_options,
     describe,
+    reader_options,
     stopped_within,
 )
 from streamer.model import Shard
@@ -62,20 +63,15 @@ def prevailing(known: Entry | None, found: Entry) -> Entry:
 
 
 class CheckpointReader:
-    """The newest committed checkpoint of every stream, by stream key; ``read_to`` says that it is new enough."""
+    """The newest committed checkpoint of every stream, by stream key; ``read_to_end`` makes sure of that."""
 
     def __init__(self, config: Config) -> None:
-        options = client_options(config.kafka)
         self._partitions = [TopicPartition(config.topics.checkpoints, n) for n in range(CHECKPOINT_SHARDS)]
         self._topic = config.topics.checkpoints
-        self._reader = AIOKafkaConsumer(
-            **options,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-            fetch_max_wait_ms=_FETCH_WAIT_MS,
+        self._reader = AIOKafkaConsumer(**reader_options(config.kafka), fetch_max_wait_ms=_FETCH_WAIT_MS)
+        self._watermarks = AIOKafkaConsumer(
+            **client_options(config.kafka), enable_auto_commit=False, isolation_level="read_uncommitted"
         )
-        self._watermarks = AIOKafkaConsumer(**options, enable_auto_commit=False, isolation_level="read_uncommitted")
         self._entries: dict[str, Entry] = {}
         self._positions: dict[Shard, int] = {}
         self._moved = asyncio.Condition()

@@ -44,6 +44,16 @@ def client_options(config: KafkaConfig) -> dict[str, Any]:
     return options
 
 
+def reader_options(config: KafkaConfig) -> dict[str, Any]:
+    """The same for a consumer without a group, which sees what is committed, from the first record that is kept."""
+    return {
+        **client_options(config),
+        "enable_auto_commit": False,
+        "auto_offset_reset": "earliest",
+        "isolation_level": "read_committed",
+    }
+
+
 @asynccontextmanager
 async def answered_within(seconds: float, what: str) -> AsyncIterator[None]:
     """A deadline around calls to Kafka. Raises ``KafkaUnavailableError`` when it passes and for aiokafka's errors."""

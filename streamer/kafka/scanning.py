@@ -16,8 +16,8 @@ from streamer.kafka.connection import (
     START_SECONDS,
     STOP_SECONDS,
     answered_within,
-    client_options,
     describe,
+    reader_options,
     stopped_within,
 )
 
@@ -31,13 +31,7 @@ class TopicScanner:
     """One consumer without a group, ``read_committed``, for one topic after another."""
 
     def __init__(self, config: Config) -> None:
-        self._consumer = AIOKafkaConsumer(
-            **client_options(config.kafka),
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-            max_partition_fetch_bytes=_AT_ONCE_BYTES,
-        )
+        self._consumer = AIOKafkaConsumer(**reader_options(config.kafka), max_partition_fetch_bytes=_AT_ONCE_BYTES)
 
     async def __aenter__(self) -> TopicScanner:
         async with answered_within(START_SECONDS, "starting the reader"):

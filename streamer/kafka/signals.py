@@ -23,6 +23,7 @@ from streamer.kafka.connection import (
     answered_within,
     client_options,
     describe,
+    reader_options,
     stopped_within,
 )
 from streamer.kafka.topics import TopicAdmin
@@ -98,13 +99,7 @@ class SignalReader:
     def __init__(self, config: Config, signals: Signals) -> None:
         self._signals = signals
         self._partition = TopicPartition(config.topics.signals, 0)
-        self._consumer = AIOKafkaConsumer(
-            **client_options(config.kafka),
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-            fetch_max_wait_ms=_FETCH_WAIT_MS,
-        )
+        self._consumer = AIOKafkaConsumer(**reader_options(config.kafka), fetch_max_wait_ms=_FETCH_WAIT_MS)
 
     async def start(self) -> None:
         """Connect. Raises ``KafkaUnavailableError``."""
