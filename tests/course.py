@@ -28,6 +28,7 @@ from tests.facts import Published, slug
 from tests.group import shard_of
 from tests.proxy import Api, Proxy, Request, Wanted
 from tests.reckoning import backwards, by_id, differences, none_of, untimely
+from tests.settings_file import settings_file
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -66,7 +67,7 @@ class Course:
         prefix: str,
         directory: Path,
         connections: Sequence[Connection],
-        exports: Mapping[str, str],
+        exports: Mapping[str, object],
         dice: random.Random,
     ) -> None:
         self.simulator = simulator
@@ -160,7 +161,7 @@ class Course:
         tokens = {f"COURSE_TOKEN_{n}": token for n, token in enumerate(self.simulator.settings.access_tokens)}
         return {**tokens, "COURSE_CLIENT_TOKEN": self.simulator.settings.client_token}
 
-    async def start(self, *, scope: Sequence[int] = (), **exports: str) -> Daemon:
+    async def start(self, *, scope: Sequence[int] = (), **exports: object) -> Daemon:
         """Another daemon, with some settings of ``[exports]`` changed, and the first connection asking for some
         enterprises only."""
         number = len(self.daemons) + 1
@@ -171,7 +172,7 @@ class Course:
         await self._open.enter_async_context(daemon)
         return daemon
 
-    async def restart(self, *, scope: Sequence[int] = (), **exports: str) -> Daemon:
+    async def restart(self, *, scope: Sequence[int] = (), **exports: object) -> Daemon:
         """End the daemon by SIGTERM, and start another."""
         # Not in the middle of its start.
         shards = {shard_of(key) for _, _, key in self.streams}
@@ -199,7 +200,7 @@ class Course:
         However many they are: on a slow machine so many days pass between two snapshots that the guard would hold
         them back for good.
         """
-        await self.restart(max_tombstone_share="1.0")
+        await self.restart(max_tombstone_share=1.0)
         wanted = commit_after_tombstones_to(self.topic(entity_type))
         trap = self.proxy.hold_answer(wanted) if committed else self.proxy.hold(wanted)
         await trap.held(within=2 * PATIENCE)
@@ -334,39 +335,32 @@ class Course:
         for daemon in self.daemons[-3:]:
             print(daemon.tail())
 
-    def _config(self, exports: Mapping[str, str], scope: Sequence[int]) -> str:
-        lines = "\n".join(f"{name} = {value}" for name, value in exports.items())
-        text = f"""
-[kafka]
-bootstrap_servers = ["{self._kafka.proxied_bootstrap_servers}"]
-session_timeout = "3s"
-# So that the proxy can see what is in a batch.
-compression = "none"
-[topics]
-prefix = "{self._prefix}"
-partitions = 3
-[exports]
-{lines}
-[http]
-host = "127.0.0.1"
-port = 0
-"""
+    def _config(self, exports: Mapping[str, object], scope: Sequence[int]) -> str:
+        connections = []
         for position, connection in enumerate(self._connections):
-            types = ", ".join(f'"{entity_type}"' for at, entity_type, _ in self.streams if at == position)
-            if not types:
-                continue
-            text += f"""
-[[connections]]
-name = "{connection.name}"
-platform_url = "{self.simulator.url}"
-client_token = {{ env = "COURSE_CLIENT_TOKEN" }}
-access_token = {{ env = "COURSE_TOKEN_{position}" }}
-entity_types = [{types}]
-"""
+            table: dict[str, object] = {
+                "name": connection.name,
+                "platform_url": self.simulator.url,
+                "client_token": {"env": "COURSE_CLIENT_TOKEN"},
+                "access_token": {"env": f"COURSE_TOKEN_{position}"},
+                "entity_types": [entity_type for at, entity_type, _ in self.streams if at == position],
+            }
             if scope and position == 0:
                 enterprises = self.simulator.state()["enterprises"]
-                text += "enterprise_ids = [" + ", ".join(f'"{enterprises[number]}"' for number in scope) + "]\n"
-        return text
+                table["enterprise_ids"] = [enterprises[number] for number in scope]
+            if table["entity_types"]:
+                connections.append(table)
+        return settings_file(
+            kafka={
+                "bootstrap_servers": [self._kafka.proxied_bootstrap_servers],
+                "session_timeout": "3s",
+                # So that the proxy can see what is in a batch.
+                "compression": "none",
+            },
+            topics={"prefix": self._prefix, "partitions": 3},
+            exports=exports,
+            connections=connections,
+        )
 
 
 def commit_after_tombstones_to(topic: str) -> Wanted:
@@ -397,7 +391,7 @@ async def course(
     *,
     connections: Sequence[Connection],
     simulated: Mapping[str, Any],
-    exports: Mapping[str, str],
+    exports: Mapping[str, object],
     seed: int = 1,
 ) -> AsyncIterator[Course]:
     """A course without daemons yet, in a world that begins to move on 1 March and whose time stands still."""
@@ -416,7 +410,7 @@ async def course(
             **simulated,
         }
     )
-    chosen = {"poll_interval": '"100ms"', "transaction_seconds": "0.2", **exports}
+    chosen = {"poll_interval": "100ms", "transaction_seconds": 0.2, **exports}
     async with (
         Simulator(settings) as simulator,
         Proxy(kafka.proxied_port, kafka.port_behind_proxy) as proxy,

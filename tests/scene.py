@@ -20,6 +20,7 @@ from tests.committed import read_committed
 from tests.daemon import PATIENCE, Daemon, Row
 from tests.facts import Published, Served, slug
 from tests.proxy import Proxy
+from tests.settings_file import settings_file
 from tests.verify import Report, verify
 
 CONNECTION = "alpine"
@@ -30,7 +31,7 @@ ENVIRONMENT = {"SCENE_CLIENT_TOKEN": "demo-client-token", "SCENE_ACCESS_TOKEN": 
 
 
 class Scene:
-    """Daemons come and go, simulator and broker stay. ``settings`` are those of ``[exports]``, as TOML."""
+    """Daemons come and go, simulator and broker stay. ``settings`` are those of ``[exports]``."""
 
     def __init__(
         self,
@@ -42,7 +43,7 @@ class Scene:
         directory: Path,
         entity_types: Sequence[str],
         session_timeout: str,
-        settings: dict[str, str],
+        settings: dict[str, object],
     ) -> None:
         self.simulator = simulator
         self.proxy = proxy
@@ -75,7 +76,7 @@ class Scene:
 
     # -- daemons ----------------------------------------------------------------------------------------------------
 
-    async def start(self, **settings: str) -> Daemon:
+    async def start(self, **settings: object) -> Daemon:
         """Another daemon, with some settings of ``[exports]`` changed for it; its name is its ``kafka.client_id``."""
         number = len(self.daemons) + 1
         config = self._directory / f"daemon-{number}.toml"
@@ -91,29 +92,25 @@ class Scene:
         self.kills += 1
         await self.proxy.drop()
 
-    def _config(self, exports: dict[str, str], *, client_id: str) -> str:
-        types = ", ".join(f'"{entity_type}"' for entity_type in self.entity_types)
-        lines = "\n".join(f"{name} = {value}" for name, value in exports.items())
-        return f"""
-[kafka]
-bootstrap_servers = ["{self._kafka.proxied_bootstrap_servers}"]
-client_id = "{client_id}"
-session_timeout = "{self._session_timeout}"
-[topics]
-prefix = "{self._prefix}"
-partitions = 4
-[exports]
-{lines}
-[http]
-host = "127.0.0.1"
-port = 0
-[[connections]]
-name = "{CONNECTION}"
-platform_url = "{self.simulator.url}"
-client_token = {{ env = "SCENE_CLIENT_TOKEN" }}
-access_token = {{ env = "SCENE_ACCESS_TOKEN" }}
-entity_types = [{types}]
-"""
+    def _config(self, exports: dict[str, object], *, client_id: str) -> str:
+        return settings_file(
+            kafka={
+                "bootstrap_servers": [self._kafka.proxied_bootstrap_servers],
+                "client_id": client_id,
+                "session_timeout": self._session_timeout,
+            },
+            topics={"prefix": self._prefix, "partitions": 4},
+            exports=exports,
+            connections=[
+                {
+                    "name": CONNECTION,
+                    "platform_url": self.simulator.url,
+                    "client_token": {"env": "SCENE_CLIENT_TOKEN"},
+                    "access_token": {"env": "SCENE_ACCESS_TOKEN"},
+                    "entity_types": self.entity_types,
+                }
+            ],
+        )
 
     # -- the simulator ----------------------------------------------------------------------------------------------
 
@@ -196,14 +193,14 @@ async def staged(
     entity_types: Sequence[str] = ("Reservation",),
     session_timeout: str = "3s",
     simulated: dict[str, Any] | None = None,
-    **settings: str,
+    **settings: object,
 ) -> AsyncIterator[Scene]:
     """A scene without daemons yet: one connection, small blocks, exports that are ready at once."""
     chosen = {
-        "poll_interval": '"250ms"',
-        "update_interval": '"off"',
-        "transaction_bytes": "250_000",
-        "transaction_seconds": "0.3",
+        "poll_interval": "250ms",
+        "update_interval": "off",
+        "transaction_bytes": 250_000,
+        "transaction_seconds": 0.3,
         **settings,
     }
     quick = {"pending_seconds": 0.1, "processing_seconds": 0.1, "rate_limit": 100_000}

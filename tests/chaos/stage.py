@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import multiprocessing
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -22,6 +21,7 @@ from tests.chaos.weather import ACCESS_TOKEN, CLIENT_TOKEN, LINK_CANARY, untidy_
 from tests.facts import slug
 from tests.proxy import Proxy, Trap
 from tests.secured import broker_security, grant_rights
+from tests.settings_file import settings_file
 
 CONNECTION = "alpine"
 PREFIX = "chaos"
@@ -86,14 +86,14 @@ class Stage:
         logs = directory / "logs"
         logs.mkdir(exist_ok=True)
         self.fleet = Fleet(
-            self._write_config("chaos.toml", '"1s"'),
+            self._write_config("chaos.toml", "1s"),
             environment={"CHAOS_CLIENT_TOKEN": CLIENT_TOKEN, "CHAOS_ACCESS_TOKEN": ACCESS_TOKEN},
             search=lambda place, text: self._out.put_nowait(("search", place, text)),
             logs=logs,
             wanted=FIRST_REPLICAS,
         )
         # No more exports are asked for: what is under way comes to its end.
-        self.last_config = self._write_config("last.toml", '"7d"')
+        self.last_config = self._write_config("last.toml", "7d")
 
     def topic(self, entity_type: str) -> str:
         return f"{PREFIX}.{slug(entity_type)}"
@@ -189,35 +189,37 @@ class Stage:
     # -- settings of the daemons ------------------------------------------------------------------------------------
 
     def _write_config(self, name: str, snapshot_interval: str) -> Path:
-        servers = ", ".join(f'"{node.proxied_bootstrap_servers}"' for node in self.nodes)
         config = self._directory / name
-        # Nothing is cleaned away while somebody reads.
-        config.write_text(f"""
-[kafka]
-bootstrap_servers = [{servers}]
-session_timeout = "{self.settings.session_timeout:g}s"
-[topics]
-prefix = "{PREFIX}"
-partitions = 4
-[topics.config."{PREFIX}.checkpoints"]
-"min.compaction.lag.ms" = "864000000"
-[exports]
-poll_interval = "500ms"
-update_interval = "off"
-snapshot_interval = {snapshot_interval}
-reconcile = {str(self.settings.reconcile).lower()}
-transaction_bytes = {TRANSACTION_BYTES}
-transaction_seconds = 0.5
-[http]
-host = "127.0.0.1"
-port = 0
-[[connections]]
-name = "{CONNECTION}"
-platform_url = "{self.simulator.url}"
-client_token = {{ env = "CHAOS_CLIENT_TOKEN" }}
-access_token = {{ env = "CHAOS_ACCESS_TOKEN" }}
-entity_types = {json.dumps(ENTITY_TYPES)}
-""")
+        text = settings_file(
+            kafka={
+                "bootstrap_servers": [node.proxied_bootstrap_servers for node in self.nodes],
+                "session_timeout": f"{self.settings.session_timeout:g}s",
+            },
+            topics={
+                "prefix": PREFIX,
+                "partitions": 4,
+                # Nothing is cleaned away while somebody reads.
+                "config": {f"{PREFIX}.checkpoints": {"min.compaction.lag.ms": "864000000"}},
+            },
+            exports={
+                "poll_interval": "500ms",
+                "update_interval": "off",
+                "snapshot_interval": snapshot_interval,
+                "reconcile": self.settings.reconcile,
+                "transaction_bytes": TRANSACTION_BYTES,
+                "transaction_seconds": 0.5,
+            },
+            connections=[
+                {
+                    "name": CONNECTION,
+                    "platform_url": self.simulator.url,
+                    "client_token": {"env": "CHAOS_CLIENT_TOKEN"},
+                    "access_token": {"env": "CHAOS_ACCESS_TOKEN"},
+                    "entity_types": ENTITY_TYPES,
+                }
+            ],
+        )
+        config.write_text(text)
         return config
 
 

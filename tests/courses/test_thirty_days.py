@@ -25,7 +25,7 @@ NORTH = Connection("north", ("Bill", "Reservation", "Customer"), (0, 1))
 SOUTH = Connection("south", ("Bill", "Customer"), (2,))
 """Its bills go to the same topic as those of the north, and its customers are the same ones: they are the chain's."""
 
-SHARE = {"max_tombstone_share": "0.3"}
+SHARE = {"max_tombstone_share": 0.3}
 """Small topics and long days: between two snapshots more is gone than in years of a real hotel."""
 
 
@@ -42,7 +42,7 @@ async def test_after_thirty_days_of_kills_the_topics_are_the_source_and_nobody_w
         # With the late rows, less than the hour for which nobody is called gone.
         "stale_seconds": 2400,
     }
-    intervals = {"update_interval": '"1s"', "snapshot_interval": '"4s"', **SHARE}
+    intervals = {"update_interval": "1s", "snapshot_interval": "4s", **SHARE}
     async with course(
         local_kafka, prefix, tmp_path, connections=(NORTH, SOUTH), simulated=world, seed=SEED, exports=intervals
     ) as on:
@@ -52,7 +52,7 @@ async def test_after_thirty_days_of_kills_the_topics_are_the_source_and_nobody_w
             await a_hard_week(on)
         assert on.kills >= 5
         # By now so much may be gone at once that the guard holds it back; somebody has looked, and says so.
-        await on.restart(max_tombstone_share="1.0")
+        await on.restart(max_tombstone_share=1.0)
         await on.catch_up(snapshots=True)
         published = await on.published()
         on.verify(published)
@@ -66,7 +66,7 @@ async def a_hard_week(on: Course) -> None:
     on.spoil("Reservation", exports=4)
     await on.kill_amid_tombstones("Bill", committed=False)
     # A scope is lost: by another configuration, then because the token reaches less than it did.
-    await on.restart(scope=(0,), max_tombstone_share="0.95")
+    await on.restart(scope=(0,), max_tombstone_share=0.95)
     await on.snapshots_of("Bill", 2)
     await on.restart()
     await on.kill_in_snapshot("Customer")

@@ -41,7 +41,7 @@ MOVING: dict[str, Any] = {
     "late_share": 0.0,
     "cycle_seconds": 20 * 86_400,
 }
-SETTINGS = {"snapshot_interval": '"7d"', "max_tombstone_share": "1.0", "transaction_bytes": "60_000"}
+SETTINGS: dict[str, Any] = {"snapshot_interval": "7d", "max_tombstone_share": 1.0, "transaction_bytes": 60_000}
 
 
 @pytest.fixture(scope="module")
@@ -136,10 +136,10 @@ async def test_examples_end_with_what_the_simulator_has(
             scene.simulator.set_clock(now=START + timedelta(days=6))
             scene.hold("add", before=True, skip=1)
             trap = scene.proxy.hold(commit_after_tombstones_to(scene.topic(TYPE)))
-            daemon = await scene.start(snapshot_interval='"1s"')
+            daemon = await scene.start(snapshot_interval="1s")
             await trap.held()
             await kill_all(scene, daemon, chosen)
-            await scene.start(snapshot_interval='"1s"')
+            await scene.start(snapshot_interval="1s")
             for consumer in chosen:
                 consumer.start()
             second = truth(scene)

@@ -115,9 +115,7 @@ async def test_all_that_is_published_is_as_the_contract_says(
 ) -> None:
     types = [entity_type.value for entity_type in PUBLIC_ENTITY_TYPES]
     simulated = {"entities": ENTITIES, "files": 2}
-    async with staged(
-        local_kafka, prefix, tmp_path, entity_types=types, simulated=simulated, validate='"warn"'
-    ) as scene:
+    async with staged(local_kafka, prefix, tmp_path, entity_types=types, simulated=simulated, validate="warn") as scene:
         metrics = await published_by_a_run(scene, tmp_path)
         settings = load_config(tmp_path / "daemon-1.toml", environ={}, with_secrets=False)
     contract = Contract(document(settings, version="1"))

@@ -25,7 +25,7 @@ FILES = [
     b'{"Id":"c2","LastName":"B"}\n{"Id":"canary-guest","LastName":"canary again"}\n{"Id":"c3","LastName":"C"}\n',
 ]
 WITHOUT = [b'{"Id":"c1","LastName":"A"}\n', b'{"Id":"c2","LastName":"B"}\n{"Id":"c3","LastName":"C"}\n']
-SETTINGS: dict[str, Any] = {"snapshot_interval": '"7d"', "erasure_key": '{ env = "ERASURE_KEY" }'}
+SETTINGS: dict[str, Any] = {"snapshot_interval": "7d", "erasure_key": {"env": "ERASURE_KEY"}}
 
 
 @pytest.fixture(autouse=True)

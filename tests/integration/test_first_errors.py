@@ -17,6 +17,7 @@ from streamer.sandbox.simulator import Simulator
 from tests.brokers import Kafka
 from tests.processes import Said, started, streamer
 from tests.replica import INSTANT, check_published, create_topic, running, see, settings_for
+from tests.settings_file import settings_file
 
 TOKENS = {"MEWS_CLIENT_TOKEN": INSTANT.client_token, "MEWS_ACCESS_TOKEN": INSTANT.access_tokens[0]}
 
@@ -39,29 +40,22 @@ def taken_port() -> Iterator[int]:
 
 
 def write_config(directory: Path, kafka: str, prefix: str, url: str, *, port: int = 0, more: str = "") -> None:
-    (directory / "config.toml").write_text(
-        f"""
-{more}
-[kafka]
-bootstrap_servers = ["{kafka}"]
-[topics]
-prefix = "{prefix}"
-partitions = 2
-[exports]
-poll_interval = "100ms"
-update_interval = "off"
-[http]
-host = "127.0.0.1"
-port = {port}
-[[connections]]
-name = "alpine"
-platform_url = "{url}"
-client_token = {{ env = "MEWS_CLIENT_TOKEN" }}
-access_token = {{ env = "MEWS_ACCESS_TOKEN" }}
-entity_types = ["Reservation", "Customer"]
-""",
-        encoding="utf-8",
+    text = settings_file(
+        kafka={"bootstrap_servers": [kafka]},
+        topics={"prefix": prefix, "partitions": 2},
+        exports={"poll_interval": "100ms", "update_interval": "off"},
+        port=port,
+        connections=[
+            {
+                "name": "alpine",
+                "platform_url": url,
+                "client_token": {"env": "MEWS_CLIENT_TOKEN"},
+                "access_token": {"env": "MEWS_ACCESS_TOKEN"},
+                "entity_types": ["Reservation", "Customer"],
+            }
+        ],
     )
+    (directory / "config.toml").write_text(more + text, encoding="utf-8")
 
 
 def lines_of(said: Said) -> dict[str, str]:
@@ -85,7 +79,7 @@ async def test_without_a_settings_file_one_sentence_names_it_and_where_to_begin(
 
 
 async def test_a_misspelt_key_is_named_with_the_one_that_was_meant(tmp_path: Path) -> None:
-    write_config(tmp_path, "127.0.0.1:9", "p", "http://127.0.0.1:9", more="[topic]\npartitions = 3")
+    write_config(tmp_path, "127.0.0.1:9", "p", "http://127.0.0.1:9", more="[topic]\npartitions = 3\n")
     said = await streamer("once", cwd=tmp_path, environment=TOKENS)
     assert said.code == 2
     assert said.sentence == 'topic: unknown key; did you mean "topics"?'

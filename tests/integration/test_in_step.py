@@ -16,7 +16,7 @@ from tests.course import Connection, Pace, course
 SEED = int(os.environ.get("STREAMER_TEST_SEED", "1"))
 HOURS_6 = timedelta(hours=6)
 
-SHARE = {"max_tombstone_share": "0.3"}
+SHARE = {"max_tombstone_share": 0.3}
 """Small topics and long days: between two snapshots more is gone than in years of a real hotel."""
 
 
@@ -32,7 +32,7 @@ async def test_windows_alone_miss_no_version_however_late_it_shows(
         "late_share": 0.5,
         "late_seconds": 900,
     }
-    intervals = {"update_interval": '"200ms"', "snapshot_interval": '"7d"'}
+    intervals = {"update_interval": "200ms", "snapshot_interval": "7d"}
     async with course(
         local_kafka, prefix, tmp_path, connections=(everything,), simulated=world, seed=SEED, exports=intervals
     ) as on:
@@ -70,7 +70,7 @@ async def test_a_stale_snapshot_takes_nothing_back_and_buries_nobody(
         "late_share": 0.0,
         "stale_seconds": 3000,
     }
-    intervals = {"update_interval": '"200ms"', "snapshot_interval": '"700ms"', **SHARE}
+    intervals = {"update_interval": "200ms", "snapshot_interval": "700ms", **SHARE}
     bills = Connection("all", ("Bill",), (0, 1, 2))
     async with course(
         local_kafka, prefix, tmp_path, connections=(bills,), simulated=world, seed=SEED, exports=intervals

@@ -25,11 +25,22 @@ from tests.processes import PATIENCE, Process, Said, started, streamer
 from tests.replica import INSTANT
 from tests.secured import environment
 from tests.security import OBSERVER, PASSWORDS, USER, Authority, Right, grant, revoke, rights_of_the_daemon
+from tests.settings_file import Table, settings_file
 
 SHORT_LOGIN = "SCRAM-SHA-256"
 """The way to log in with which the broker cuts a connection after two seconds (KIP-368)."""
 
-PASSWORD = f'sasl_username = "{USER}"\nsasl_password = {{ file = "password" }}\n'
+TLS = {"security_protocol": "SSL"}
+
+
+def by_password(mechanism: str, *, user: str = USER, protocol: str = "SASL_SSL") -> dict[str, object]:
+    """The settings of ``[kafka]`` for that."""
+    return {
+        "security_protocol": protocol,
+        "sasl_mechanism": mechanism,
+        "sasl_username": user,
+        "sasl_password": {"file": "password"},
+    }
 
 
 @pytest.fixture(scope="module")
@@ -77,33 +88,24 @@ class Desk:
         self.mews = mews
         (directory / "access-token").write_text(INSTANT.access_tokens[0])
 
-    def write(self, *, servers: str, kafka: str) -> None:
-        (self.directory / "config.toml").write_text(
-            f"""
-[kafka]
-bootstrap_servers = ["{servers}"]
-{kafka}
-[topics]
-prefix = "{self.prefix}"
-partitions = 2
-[exports]
-poll_interval = "100ms"
-snapshot_interval = "1s"
-update_interval = "off"
-[http]
-host = "127.0.0.1"
-port = 0
-[[connections]]
-name = "alpine"
-platform_url = "{self.mews.url}"
-client_token = {{ env = "MEWS_CLIENT_TOKEN" }}
-access_token = {{ file = "access-token" }}
-entity_types = ["Bill"]
-""",
-            encoding="utf-8",
+    def write(self, *, servers: str, kafka: Table) -> None:
+        text = settings_file(
+            kafka={"bootstrap_servers": [servers], **kafka},
+            topics={"prefix": self.prefix, "partitions": 2},
+            exports={"poll_interval": "100ms", "snapshot_interval": "1s", "update_interval": "off"},
+            connections=[
+                {
+                    "name": "alpine",
+                    "platform_url": self.mews.url,
+                    "client_token": {"env": "MEWS_CLIENT_TOKEN"},
+                    "access_token": {"file": "access-token"},
+                    "entity_types": ["Bill"],
+                }
+            ],
         )
+        (self.directory / "config.toml").write_text(text, encoding="utf-8")
 
-    async def run(self, *arguments: str, servers: str, kafka: str) -> Said:
+    async def run(self, *arguments: str, servers: str, kafka: Table) -> Said:
         """A command with these settings, to its end."""
         self.write(servers=servers, kafka=kafka)
         return await streamer(*arguments, cwd=self.directory, environment=CLIENT_TOKEN)
@@ -142,25 +144,30 @@ async def token_server(authority: Authority) -> AsyncIterator[str]:
 @pytest.mark.parametrize(
     ("listener", "kafka"),
     [
-        ("SSL", 'security_protocol = "SSL"\n'),
-        ("MUTUAL", 'security_protocol = "SSL"\nssl_cert_file = "client.pem"\n'),
-        ("SASL_SSL", f'security_protocol = "SASL_SSL"\nsasl_mechanism = "PLAIN"\n{PASSWORD}'),
-        ("SASL_SSL", f'security_protocol = "SASL_SSL"\nsasl_mechanism = "SCRAM-SHA-256"\n{PASSWORD}'),
-        ("SASL_SSL", f'security_protocol = "SASL_SSL"\nsasl_mechanism = "SCRAM-SHA-512"\n{PASSWORD}'),
-        ("SASL_PLAINTEXT", f'security_protocol = "SASL_PLAINTEXT"\nsasl_mechanism = "SCRAM-SHA-512"\n{PASSWORD}'),
+        ("SSL", TLS),
+        ("MUTUAL", {**TLS, "ssl_cert_file": "client.pem"}),
+        ("SASL_SSL", by_password("PLAIN")),
+        ("SASL_SSL", by_password("SCRAM-SHA-256")),
+        ("SASL_SSL", by_password("SCRAM-SHA-512")),
+        ("SASL_PLAINTEXT", by_password("SCRAM-SHA-512", protocol="SASL_PLAINTEXT")),
     ],
     ids=["ssl", "mutual-tls", "plain", "scram-256", "scram-512", "scram-without-tls"],
 )
 async def test_an_export_is_published_to_a_broker_that_wants(
-    listener: str, kafka: str, desk: Desk, broker: LocalKafka, authority: Authority, admin: AdminClient
+    listener: str, kafka: Table, desk: Desk, broker: LocalKafka, authority: Authority, admin: AdminClient
 ) -> None:
     grant(admin, rights_of_the_daemon(desk.prefix))
     authority.certificate(name=USER).rename(desk.directory / "client.pem")
     if listener != "SASL_PLAINTEXT":
-        kafka += f'ssl_ca_file = "{authority.ca_file}"\n'
+        kafka = trusting(authority, kafka)
     said = await desk.run("once", servers=broker.bootstrap_for(listener), kafka=kafka)
     assert said.code == 0, said
     assert_published(admin, desk.prefix)
+
+
+def trusting(authority: Authority, kafka: Table) -> Table:
+    """With the certificate of whoever has signed the broker's."""
+    return {**kafka, "ssl_ca_file": str(authority.ca_file)}
 
 
 def assert_published(admin: AdminClient, prefix: str) -> None:
@@ -170,16 +177,16 @@ def assert_published(admin: AdminClient, prefix: str) -> None:
     assert len(topics[f"{prefix}.checkpoints"].partitions) == 16
 
 
-def oauth(url: str, authority: Authority, file: str = "client-secret") -> str:
-    return f"""
-security_protocol = "SASL_SSL"
-sasl_mechanism = "OAUTHBEARER"
-oauth_token_url = "{url}"
-oauth_client_id = "streamer-client"
-oauth_client_secret = {{ file = "{file}" }}
-oauth_scope = "kafka"
-ssl_ca_file = "{authority.ca_file}"
-"""
+def oauth(url: str, authority: Authority, file: str = "client-secret") -> Table:
+    login = {
+        "security_protocol": "SASL_SSL",
+        "sasl_mechanism": "OAUTHBEARER",
+        "oauth_token_url": url,
+        "oauth_client_id": "streamer-client",
+        "oauth_client_secret": {"file": file},
+        "oauth_scope": "kafka",
+    }
+    return trusting(authority, login)
 
 
 async def test_an_export_is_published_with_tokens_of_an_oauth_server(
@@ -210,21 +217,15 @@ async def test_an_export_is_published_with_tokens_of_an_oauth_server(
 @pytest.mark.parametrize(
     ("listener", "kafka", "why"),
     [
-        ("MUTUAL", 'security_protocol = "SSL"\n', "Connection at 127.0.0.1"),
-        (
-            "SASL_SSL",
-            f'security_protocol = "SASL_SSL"\nsasl_mechanism = "SCRAM-SHA-512"\nsasl_username = "{OBSERVER}"\n'
-            'sasl_password = { file = "password" }\n',
-            "invalid credentials",
-        ),
+        ("MUTUAL", TLS, "Connection at 127.0.0.1"),
+        ("SASL_SSL", by_password("SCRAM-SHA-512", user=OBSERVER), "invalid credentials"),
     ],
     ids=["no-certificate", "another's-password"],
 )
 async def test_who_does_not_log_in_gets_nowhere_and_is_told(
-    listener: str, kafka: str, why: str, desk: Desk, broker: LocalKafka, authority: Authority
+    listener: str, kafka: Table, why: str, desk: Desk, broker: LocalKafka, authority: Authority
 ) -> None:
-    kafka += f'ssl_ca_file = "{authority.ca_file}"\n'
-    said = await desk.run("check", servers=broker.bootstrap_for(listener), kafka=kafka)
+    said = await desk.run("check", servers=broker.bootstrap_for(listener), kafka=trusting(authority, kafka))
     assert said.code == 1
     (line,) = [line for line in said.stdout.splitlines() if line.startswith("FAIL")]
     assert line.startswith("FAIL kafka 127.0.0.1")
@@ -245,9 +246,7 @@ def test_the_rights_that_are_documented_are_those_that_are_tested() -> None:
 async def test_each_right_that_is_missing_is_named_and_those_documented_are_enough(
     desk: Desk, broker: LocalKafka, authority: Authority, admin: AdminClient
 ) -> None:
-    kafka = f'security_protocol = "SASL_SSL"\nsasl_mechanism = "SCRAM-SHA-512"\n{PASSWORD}'
-    kafka += f'ssl_ca_file = "{authority.ca_file}"\n'
-
+    kafka = trusting(authority, by_password("SCRAM-SHA-512"))
     desk.write(servers=broker.bootstrap_servers, kafka=kafka)
     config = load_config(desk.directory / "config.toml", environ=CLIENT_TOKEN)
 
@@ -298,9 +297,7 @@ async def test_a_running_daemon_takes_over_new_passwords_and_tokens(
     set_password(admin, user, "password-canary-1")
     path.write_text("password-canary-1")
     grant(admin, rights_of_the_daemon(desk.prefix), user=user)
-    login = f'sasl_username = "{user}"\nsasl_password = {{ file = "password" }}\nssl_ca_file = "{authority.ca_file}"\n'
-    kafka = f'security_protocol = "SASL_SSL"\nsasl_mechanism = "{SHORT_LOGIN}"\n{login}'
-    desk.write(servers=broker.bootstrap_servers, kafka=kafka)
+    desk.write(servers=broker.bootstrap_servers, kafka=trusting(authority, by_password(SHORT_LOGIN, user=user)))
     async with started("run", cwd=desk.directory, environment=CLIENT_TOKEN) as daemon:
         await exports_completed(daemon, desk.mews, 2)
 

@@ -81,10 +81,10 @@ async def test_killed_twenty_times_at_random_every_line_is_there_once(
         tmp_path,
         entity_types=TYPES,
         simulated={"entities": 6000, "bytes_per_second": 6e6},
-        snapshot_interval='"1s"',
-        transaction_bytes="1_000_000",
+        snapshot_interval="1s",
+        transaction_bytes=1_000_000,
         # Else only the first export has anything to publish.
-        reconcile="false",
+        reconcile=False,
     ) as scene:
         # The topics have to be there before anybody can wait for a record in them.
         daemon = await scene.start()
@@ -93,7 +93,7 @@ async def test_killed_twenty_times_at_random_every_line_is_there_once(
         for kill in ways:
             daemon = await kill(scene, dice)
             await scene.kill(daemon)
-        daemon = await scene.start(snapshot_interval='"7d"')
+        daemon = await scene.start(snapshot_interval="7d")
         report = await scene.finish(daemon)
         assert scene.kills == 21
         # It was not for nothing: exports were completed on the way, each stream's last one among them.

@@ -102,7 +102,7 @@ async def test_a_lost_export_and_somebody_elses_block_in_sight_of_all_until_they
 async def test_blocked_for_too_long_a_stream_stops_with_an_alarm_and_is_looked_at_again(
     local_kafka: LocalKafka, prefix: str, tmp_path: Path
 ) -> None:
-    async with staged(local_kafka, prefix, tmp_path, blocked_limit='"1s"') as scene:
+    async with staged(local_kafka, prefix, tmp_path, blocked_limit="1s") as scene:
         stream = scene.stream()
         other = await somebody_elses(scene, "Reservation")
         asked: list[int] = []

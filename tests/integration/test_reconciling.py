@@ -34,7 +34,7 @@ MOVING: dict[str, Any] = {
     "late_share": 0.0,
     "cycle_seconds": 20 * 86_400,
 }
-SETTINGS = {"snapshot_interval": '"1s"', "max_tombstone_share": "1.0", "transaction_bytes": "60_000"}
+SETTINGS: dict[str, Any] = {"snapshot_interval": "1s", "max_tombstone_share": 1.0, "transaction_bytes": 60_000}
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +45,7 @@ def plain_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def snapshot_then_days_go_by(scene: Scene) -> None:
     """A snapshot is completed; the next daemon will ask for a second one, six days later at Mews, and for no third."""
-    daemon = await scene.start(snapshot_interval='"7d"')
+    daemon = await scene.start(snapshot_interval="7d")
     await daemon.until(lambda rows: is_done(rows[scene.stream()]), "the first snapshot was completed")
     await daemon.terminate()
     # Not while a daemon runs: it goes by the time that Mews told it last.
@@ -109,7 +109,7 @@ async def test_killed_in_mid_file_it_still_knows_what_it_has_seen(
 async def test_killed_amid_tombstones_it_writes_the_rest(
     local_kafka: LocalKafka, prefix: str, tmp_path: Path, committed: bool
 ) -> None:
-    settings = {**SETTINGS, "transaction_bytes": "8_000"}
+    settings = {**SETTINGS, "transaction_bytes": 8_000}
     async with staged(local_kafka, prefix, tmp_path, entity_types=(TYPE,), simulated=MOVING, **settings) as scene:
         await snapshot_then_days_go_by(scene)
         wanted = commit_after_tombstones_to(scene.topic(TYPE))

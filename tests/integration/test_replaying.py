@@ -60,10 +60,10 @@ async def refusal(scene: Scene, folder: Path, daemon: Daemon, ce_id: str) -> str
 async def test_a_line_that_is_valid_by_now_becomes_a_record_once(
     local_kafka: LocalKafka, prefix: str, tmp_path: Path, committed: bool
 ) -> None:
-    async with staged(local_kafka, prefix, tmp_path, snapshot_interval='"7d"') as scene:
+    async with staged(local_kafka, prefix, tmp_path, snapshot_interval="7d") as scene:
         scene.simulator.set_data(TYPE, FILES)
         scene.unfit_is_dead = True
-        daemon = await scene.start(validate='"dead_letter"')
+        daemon = await scene.start(validate="dead_letter")
         await daemon.until(lambda rows: is_done(rows[scene.stream()]), "the export was complete")
         listed = json.loads((await ask(scene, tmp_path, "dead-letters", "list", "--json")).stdout)
         letters = {letter["reason"]: letter["ce_id"] for letter in listed}

@@ -24,7 +24,7 @@ TYPES = (
 )
 SESSION_SECONDS = 3.0
 
-AGAIN = {"snapshot_interval": '"1s"'}
+AGAIN = {"snapshot_interval": "1s"}
 """One export follows the other."""
 
 SLOW = {"bytes_per_second": 6e5}
@@ -62,7 +62,7 @@ async def test_eight_daemons_share_the_shards_and_as_many_as_stay_have_them_all(
         await ends_well(scene, *scene.daemons[3:])
         await work_is_shared_by(*scene.daemons[:3])
         await ends_well(scene, *scene.daemons[:3])
-        report = await scene.finish(await scene.start(snapshot_interval='"7d"'))
+        report = await scene.finish(await scene.start(snapshot_interval="7d"))
         assert report.completed >= 3 * len(TYPES)
 
 
@@ -86,7 +86,7 @@ async def test_the_work_of_one_that_is_killed_or_told_to_stop_goes_on_elsewhere(
             assert seconds < limit, other.tail()
             assert (await owner.over(since=since)).code == (0 if sign is signal.SIGTERM else -sign)
         await ends_well(scene, other)
-        await scene.finish(await scene.start(snapshot_interval='"7d"'))
+        await scene.finish(await scene.start(snapshot_interval="7d"))
 
 
 async def test_streams_that_stay_go_on_while_others_come_and_go_and_a_moved_one_loses_a_block(
@@ -101,7 +101,7 @@ async def test_streams_that_stay_go_on_while_others_come_and_go_and_a_moved_one_
         session_timeout="10s",
         simulated={"bytes_per_type": per_type, "bytes_per_second": rate, "files": 1},
         transaction_seconds=str(block_seconds),
-        max_active="9",
+        max_active=9,
     ) as scene:
         streams = [scene.stream(entity_type) for entity_type in TYPES]
         stayed = 0

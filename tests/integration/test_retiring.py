@@ -27,7 +27,7 @@ SOLD = Connection("sold", ("Bill",), (0,))
 KEPT = Connection("kept", ("Bill",), (1, 2))
 STREAM = "sold/Bill"
 RESTING = {"entities": 900, "mortal_share": 0.0, "late_share": 0.0}
-INTERVALS = {"update_interval": '"off"', "snapshot_interval": '"7d"', "transaction_bytes": "8_000"}
+INTERVALS = {"update_interval": "off", "snapshot_interval": "7d", "transaction_bytes": 8_000}
 
 
 def write_signal(on: Course, key: str, value: bytes) -> None:

@@ -22,6 +22,7 @@ from tests.leaks import WINDOW, forms_of, leaks
 from tests.processes import PATIENCE, Process, started, streamer
 from tests.replica import see
 from tests.secured import environment
+from tests.settings_file import settings_file
 
 # Everything that some escaping touches, and runs that none does.
 CLIENT_TOKEN = 'Client7Canary0-"q\\b+/=&%<é>' + "5E9C01D7AB34F286"
@@ -60,28 +61,21 @@ class SigningSimulator(Simulator):
         return link
 
 
-def _settings(bootstrap_servers: str, prefix: str, url: str, types: Iterable[EntityType], more: str = "") -> str:
-    return f"""
-[kafka]
-bootstrap_servers = ["{bootstrap_servers}"]
-{more}
-[topics]
-prefix = "{prefix}"
-partitions = 1
-[exports]
-poll_interval = "100ms"
-update_interval = "off"
-max_active = 9
-[http]
-host = "127.0.0.1"
-port = 0
-[[connections]]
-name = "alpine"
-platform_url = "{url}"
-client_token = {{ env = "CLIENT_TOKEN" }}
-access_token = {{ file = "access-token" }}
-entity_types = {json.dumps([kind.value for kind in types])}
-"""
+def _settings(bootstrap_servers: str, prefix: str, url: str, types: Iterable[EntityType], **kafka: object) -> str:
+    return settings_file(
+        kafka={"bootstrap_servers": [bootstrap_servers], **kafka},
+        topics={"prefix": prefix, "partitions": 1},
+        exports={"poll_interval": "100ms", "update_interval": "off", "max_active": 9},
+        connections=[
+            {
+                "name": "alpine",
+                "platform_url": url,
+                "client_token": {"env": "CLIENT_TOKEN"},
+                "access_token": {"file": "access-token"},
+                "entity_types": [kind.value for kind in types],
+            }
+        ],
+    )
 
 
 TOKENS = f"{CLIENT_TOKEN} {ACCESS_TOKEN}"
@@ -206,14 +200,15 @@ async def test_the_password_of_kafka_is_shown_by_no_failure_to_log_in(
     for name in environment():
         monkeypatch.delenv(name)
     # The broker's listener knows no SASL: whatever is said about that must not name what was tried.
-    login = 'security_protocol = "SASL_PLAINTEXT"\nsasl_mechanism = "PLAIN"\nsasl_username = "streamer"\n'
-    login += 'sasl_password = { env = "PASSWORD" }'
+    login = {"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "PLAIN", "sasl_username": "streamer"}
+    password = {"env": "PASSWORD"}
     async with SigningSimulator(
         SimulatorSettings(client_token=CLIENT_TOKEN, access_tokens=(ACCESS_TOKEN,))
     ) as simulator:
-        (tmp_path / "config.toml").write_text(
-            _settings(kafka.bootstrap_servers, prefix, simulator.url, [EntityType.BILL], login), encoding="utf-8"
+        text = _settings(
+            kafka.bootstrap_servers, prefix, simulator.url, [EntityType.BILL], **login, sasl_password=password
         )
+        (tmp_path / "config.toml").write_text(text, encoding="utf-8")
         (tmp_path / "access-token").write_text(ACCESS_TOKEN, encoding="utf-8")
         secrets = {"CLIENT_TOKEN": CLIENT_TOKEN, "PASSWORD": PASSWORD}
         said = await streamer("--log-level", "debug", "check", cwd=tmp_path, environment=secrets)

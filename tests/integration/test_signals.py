@@ -41,7 +41,7 @@ ASKED_FOR = {"Bill": 2, "Reservation": 2, "Customer": 2}
 """How many exports there are of each in the end, but for one."""
 
 RESTING = {"entities": 30, "mortal_share": 0.0, "late_share": 0.0, "processing_seconds": 1.0}
-INTERVALS = {"update_interval": '"off"', "snapshot_interval": '"7d"'}
+INTERVALS = {"update_interval": "off", "snapshot_interval": "7d"}
 
 
 def stream(entity_type: str) -> str:

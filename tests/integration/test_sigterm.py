@@ -143,7 +143,7 @@ async def test_a_shard_that_moves_away_while_it_leaves_is_no_failure(
 
 async def test_it_leaves_while_it_waits_for_the_export(local_kafka: LocalKafka, prefix: str, tmp_path: Path) -> None:
     # Polls every minute: the wait itself has to end.
-    async with scenery(local_kafka, prefix, tmp_path, poll_interval='"1m"') as scene:
+    async with scenery(local_kafka, prefix, tmp_path, poll_interval="1m") as scene:
         scene.hold("add")
         daemon = await scene.start()
         await scene.held()
@@ -160,7 +160,7 @@ async def test_it_leaves_in_mid_file_and_commits_what_it_has_in_hand(
     local_kafka: LocalKafka, prefix: str, tmp_path: Path
 ) -> None:
     rate = 150_000.0
-    async with scenery(local_kafka, prefix, tmp_path, transaction_seconds="5.0") as scene:
+    async with scenery(local_kafka, prefix, tmp_path, transaction_seconds=5.0) as scene:
         scene.simulator.add_fault(FaultRule(on="file", action=Drip(bytes_per_second=rate)))
         daemon = await scene.start()
         stream = scene.stream()

@@ -71,7 +71,7 @@ async def test_a_checkpoint_of_a_higher_version_is_left_alone_with_an_alarm(
         await write_checkpoint(scene, strange, {**before, "snapshot": None, "window": completed_window(before)})
         asked = scene.simulator.requests_by_type["Customer"]["add"]
 
-        daemon = await scene.start(snapshot_interval='"1s"')
+        daemon = await scene.start(snapshot_interval="1s")
         problem = f"checkpoint of version {VERSION + 1}, this program knows up to {VERSION}"
         assert problem in (await daemon.logged("checkpoint_unreadable", stream=newer))["problem"]
         assert problem in (await daemon.logged("stream_left_alone", entity_type="Customer"))["problem"]

@@ -58,7 +58,7 @@ def check_chain(events: list[dict[str, Any]]) -> int:
 async def test_windows_follow_the_first_snapshot_without_a_gap_through_kills(
     local_kafka: LocalKafka, prefix: str, tmp_path: Path
 ) -> None:
-    async with staged(local_kafka, prefix, tmp_path, simulated=FAST, update_interval='"500ms"') as scene:
+    async with staged(local_kafka, prefix, tmp_path, simulated=FAST, update_interval="500ms") as scene:
         daemon = await scene.start()
         await next_window(scene, daemon)
         # Accepted, and nobody knows the id: what the orphan would have held comes with the next window.
@@ -94,7 +94,7 @@ async def test_mews_that_refuses_filters_is_asked_for_snapshots_only(
     local_kafka: LocalKafka, prefix: str, tmp_path: Path
 ) -> None:
     simulated = {**FAST, "filters_refused": True}
-    async with staged(local_kafka, prefix, tmp_path, simulated=simulated, update_interval='"500ms"') as scene:
+    async with staged(local_kafka, prefix, tmp_path, simulated=simulated, update_interval="500ms") as scene:
         daemon = await scene.start()
         await daemon.logged("filters_refused")
         await daemon.until(lambda rows: rows[scene.stream()]["phase"] == "idle", "the stream was idle")
@@ -109,9 +109,9 @@ async def test_a_ledger_comes_in_windows_from_the_beginning_and_never_as_a_snaps
 ) -> None:
     simulated = {"entities": 30, "files": 1, "pending_seconds": 0.0, "processing_seconds": 0.0}
     async with staged(
-        local_kafka, prefix, tmp_path, entity_types=("LedgerEntry",), simulated=simulated, poll_interval='"50ms"'
+        local_kafka, prefix, tmp_path, entity_types=("LedgerEntry",), simulated=simulated, poll_interval="50ms"
     ) as scene:
-        daemon = await scene.start(update_interval='"1h"')
+        daemon = await scene.start(update_interval="1h")
         stream = scene.stream()
 
         def is_in_step(rows: dict[str, Row]) -> bool:
