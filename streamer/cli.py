@@ -10,15 +10,14 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
 import structlog
 
-from streamer.commands.start import config_option, log_level_option
+from streamer.commands.start import start_logs, start_options
 from streamer.errors import ConfigError, StreamerError
-from streamer.logs import configure_logs, scrub
+from streamer.logs import scrub
 
 COMMANDS = {
     "Publish": {
@@ -134,9 +133,8 @@ def _version() -> str:
     epilog="Exit codes: 0 done; 1 a person must look; 2 usage or configuration.",
 )
 @click.version_option(_version(), message="%(prog)s %(version)s")
-@config_option
-@log_level_option
-def cli(config: Path | None, log_level: str | None) -> None:  # noqa: ARG001 (read by start)
+@start_options
+def cli() -> None:
     """Keeps Apache Kafka topics in step with a Mews property-management system, exactly once.
 
     \b
@@ -147,7 +145,7 @@ def cli(config: Path | None, log_level: str | None) -> None:  # noqa: ARG001 (re
       keep publishing                    streamer run
     """
     # Whatever goes wrong from here on is told without secrets, also before the settings are read.
-    configure_logs(level=log_level or "info")
+    start_logs()
 
 
 def main() -> None:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from streamer.commands.start import config_option, json_option, log_level_option, run_to_end, start
+from streamer.commands.start import json_option, run_to_end, start, start_options
 from streamer.commands.tables import console, print_json
 from streamer.config import Config
 
 
 @click.command()
 @json_option
-@config_option
-@log_level_option
-def check(config: Path | None, log_level: str | None, as_json: bool) -> None:
+@start_options
+def check(as_json: bool) -> None:
     """Whether settings, Kafka, Mews and clock are in order: one line each, with what to do.
 
     Changes nothing and asks for no export. Exits with 1 where a line says FAIL; `warn` keeps streamer from nothing.
@@ -26,7 +23,7 @@ def check(config: Path | None, log_level: str | None, as_json: bool) -> None:
       streamer check --json | jq '.findings[] | select(.verdict != "ok")'
     """
     # Its lines are the answer; what libraries have to say besides, also of errors, would hide them.
-    settings = start(config, log_level, default_level="critical")
+    settings = start(default_level="critical")
     run_to_end(lambda: _check(settings, as_json=as_json))
 
 

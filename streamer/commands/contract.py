@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from streamer.commands.start import config_option, json_option, log_level_option, start
+from streamer.commands.start import config_option, json_option, named_config, start, start_options
 from streamer.commands.tables import print_json
 from streamer.config import Config, ConnectionConfig, load_config
 from streamer.model import ConnectionName, EntityType, Secret
@@ -29,7 +29,7 @@ def contract() -> None:
 
 @contract.command()
 @config_option
-def asyncapi(config: Path | None) -> None:
+def asyncapi() -> None:
     """The AsyncAPI 3 document, as JSON, on stdout.
 
     It tells of the topics of these settings; no secret is looked for. Without any settings it tells of the default
@@ -37,7 +37,7 @@ def asyncapi(config: Path | None) -> None:
     """
     from streamer.contract.asyncapi import document
 
-    made = document(_settings(config), version=importlib.metadata.version("streamer"))
+    made = document(_settings(), version=importlib.metadata.version("streamer"))
     click.echo(json.dumps(made, indent=2, ensure_ascii=False))
 
 
@@ -58,9 +58,8 @@ def schemas(out: Path) -> None:
 @contract.command()
 @click.option("--dry-run", is_flag=True, help="Change nothing; ask the registry what it would say.")
 @json_option
-@config_option
-@log_level_option
-def register(config: Path | None, log_level: str | None, as_json: bool, dry_run: bool) -> None:
+@start_options
+def register(as_json: bool, dry_run: bool) -> None:
     """Register the schemas with the Schema Registry of topics.schema_registry.
 
     One subject for each topic, named after it with -value; what is registered already is left alone. For a release or a
@@ -69,7 +68,7 @@ def register(config: Path | None, log_level: str | None, as_json: bool, dry_run:
     from streamer.contract import registry
     from streamer.contract.subjects import subjects
 
-    settings = start(config, log_level, default_level="critical")
+    settings = start(default_level="critical")
     refused = False
     with registry.registry(settings.topics) as client:
         for made in registry.register(client, subjects(settings), dry_run=dry_run):
@@ -82,12 +81,11 @@ def register(config: Path | None, log_level: str | None, as_json: bool, dry_run:
     click.get_current_context().exit(1 if refused else 0)
 
 
-def _settings(config: Path | None) -> Config:
-    before = click.get_current_context().find_root().params
-    named = config or before.get("config") or os.environ.get("STREAMER_CONFIG")
-    if named is None and not Path("config.toml").exists():
+def _settings() -> Config:
+    named, usual = named_config(), Path("config.toml")
+    if named is None and not usual.exists():
         return _default_settings()
-    return load_config(Path(named or "config.toml"), environ=os.environ, with_secrets=False)
+    return load_config(named or usual, environ=os.environ, with_secrets=False)
 
 
 def _default_settings() -> Config:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from contextlib import aclosing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from streamer.commands.start import (
     chosen_streams,
-    config_option,
     json_option,
-    log_level_option,
     over_kafka,
     run_to_end,
     start,
+    start_options,
     stream_options,
 )
 from streamer.commands.tables import console, moment, print_json, table
@@ -43,13 +41,10 @@ def dead_letters() -> None:
 @dead_letters.command("list")
 @stream_options
 @json_option
-@config_option
-@log_level_option
-def list_(
-    config: Path | None, log_level: str | None, connection: str | None, types: tuple[str, ...], as_json: bool
-) -> None:
+@start_options
+def list_(connection: str | None, types: tuple[str, ...], as_json: bool) -> None:
     """All that are kept, the oldest first, without their bytes."""
-    settings = start(config, log_level, default_level="error")
+    settings = start(default_level="error")
     streams = chosen_streams(settings, connection, types)
     run_to_end(lambda: _list(settings, streams, as_json=as_json))
 
@@ -57,29 +52,27 @@ def list_(
 @dead_letters.command()
 @click.argument("ce_id", metavar="ID")
 @click.option("--raw", is_flag=True, help="The bytes that are kept of the line, and nothing else.")
-@config_option
-@log_level_option
-def show(config: Path | None, log_level: str | None, ce_id: str, raw: bool) -> None:
+@start_options
+def show(ce_id: str, raw: bool) -> None:
     """One of them, by its ce_id: what is known of it, whether it would be refused again, and its bytes.
 
     The bytes may be personal data.
     """
-    settings = start(config, log_level, default_level="error")
+    settings = start(default_level="error")
     run_to_end(lambda: _show(settings, ce_id, raw=raw))
 
 
 @dead_letters.command()
 @click.argument("ce_ids", metavar="ID...", nargs=-1, required=True)
-@config_option
-@log_level_option
-def replay(config: Path | None, log_level: str | None, ce_ids: tuple[str, ...]) -> None:
+@start_options
+def replay(ce_ids: tuple[str, ...]) -> None:
     """Have lines published that would not be refused any more, each under its own ce_id.
 
     The running streams do it, by their own settings: restart them first where those were what was wrong. Each answers
     in the topic of events, with signal_applied or signal_rejected. A line is not published where the topic has
     something newer of its entity, nor amid an export. Exits with 1 where nothing could be asked for.
     """
-    settings = start(config, log_level, default_level="error")
+    settings = start(default_level="error")
     run_to_end(lambda: _replay(settings, dict.fromkeys(ce_ids)))
 
 

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from streamer.commands.start import (
     chosen_streams,
-    config_option,
-    log_level_option,
     run_to_end,
     start,
+    start_options,
     stream_options,
 )
 
 
 @click.command()
 @stream_options
-@config_option
-@log_level_option
-def once(config: Path | None, log_level: str | None, connection: str | None, types: tuple[str, ...]) -> None:
+@start_options
+def once(connection: str | None, types: tuple[str, ...]) -> None:
     """One export of each chosen stream, then ends: for a cron job or a first try.
 
     An export that was left half-way is picked up first. Works alone: beside a daemon it says so, and exits
@@ -31,7 +27,7 @@ def once(config: Path | None, log_level: str | None, connection: str | None, typ
       streamer once
       streamer once -c alpine-hotels -t Reservation -t Customer
     """
-    settings = start(config, log_level)
+    settings = start()
     streams = chosen_streams(settings, connection, types)
     from streamer.service.once import run_once
 

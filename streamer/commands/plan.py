@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from streamer.commands.start import (
     chosen_streams,
-    config_option,
     json_option,
-    log_level_option,
     over_kafka,
     run_to_end,
     start,
+    start_options,
     stream_options,
 )
 from streamer.commands.tables import console, duration, moment, print_json, table
@@ -24,11 +21,8 @@ from streamer.model import StreamKey
 @click.command()
 @stream_options
 @json_option
-@config_option
-@log_level_option
-def plan(
-    config: Path | None, log_level: str | None, connection: str | None, types: tuple[str, ...], as_json: bool
-) -> None:
+@start_options
+def plan(connection: str | None, types: tuple[str, ...], as_json: bool) -> None:
     """What `streamer run` would ask Mews for now, and when it would next, without asking for anything.
 
     Reads the checkpoints alone; Mews is not called.
@@ -38,7 +32,7 @@ def plan(
       streamer plan
       streamer plan -c alpine-hotels --json
     """
-    settings = start(config, log_level, default_level="error")
+    settings = start(default_level="error")
     streams = chosen_streams(settings, connection, types)
     run_to_end(lambda: _plan(settings, streams, as_json=as_json))
 

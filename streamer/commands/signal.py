@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from streamer.commands.start import config_option, log_level_option, run_to_end, start
+from streamer.commands.start import run_to_end, start, start_options
 from streamer.config import Config
 from streamer.config_values import suggestion
 from streamer.core.signals import (
@@ -37,11 +35,8 @@ _WRITTEN_HERE = tuple(name for name in NAMES if name != "replay")
 @click.option(
     "--no-shared-keys", is_flag=True, help="retire: no other connection has any of its customers or companies."
 )
-@config_option
-@log_level_option
+@start_options
 def signal(
-    config: Path | None,
-    log_level: str | None,
     name: str,
     key: str,
     everything: bool,
@@ -72,7 +67,7 @@ def signal(
       streamer signal retry alpine-hotels/Bill
       streamer signal retire sold-hotel/Bill --repeat sold-hotel/Bill
     """
-    settings = start(config, log_level, default_level="error")
+    settings = start(default_level="error")
     if name == "erase":
         asked: Signal = _erase(id_)
     elif id_:

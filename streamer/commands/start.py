@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,28 +16,49 @@ from streamer.config import Config, load_config
 from streamer.config_values import suggestion
 from streamer.errors import ConfigError, FatalError, KafkaUnavailableError
 from streamer.logs import LEVELS, configure_logs
-from streamer.model import EntityType, StreamKey
+from streamer.model import EntityType, Secret, StreamKey
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def config_option(command: F) -> F:
-    """``--config``, before the command or after it."""
+    """``--config``, before the command or after it; see ``named_config``."""
     return click.option(
         "--config",
         type=click.Path(path_type=Path),
         metavar="FILE",
         help="The settings.  [default: STREAMER_CONFIG, else config.toml]",
+        expose_value=False,
+        callback=_remember,
     )(command)
 
 
-def log_level_option(command: F) -> F:
-    """``--log-level``, before the command or after it."""
-    return click.option(
+def start_options(command: F) -> F:
+    """``--config`` and ``--log-level``, before the command or after it; for ``start``."""
+    log_level = click.option(
         "--log-level",
         type=click.Choice(LEVELS, case_sensitive=False),
-        help="How much to log, on stderr.  [default: info]",
-    )(command)
+        help="How much to log, on stderr.  [default: info for run and once, else error]",
+        expose_value=False,
+        callback=_remember,
+    )
+    return config_option(log_level(command))
+
+
+def _remember(context: click.Context, option: click.Parameter, value: object) -> None:
+    """What is said after the command replaces what was said before it."""
+    if value is not None:
+        context.meta[f"{__name__}.{option.name}"] = value
+
+
+def _remembered(name: str) -> Any:
+    return click.get_current_context().meta.get(f"{__name__}.{name}")
+
+
+def named_config() -> Path | None:
+    """The file with the settings, None where nobody has named one."""
+    named = _remembered("config") or os.environ.get("STREAMER_CONFIG")
+    return Path(named) if named else None
 
 
 def json_option(command: F) -> F:
@@ -47,14 +68,16 @@ def json_option(command: F) -> F:
     )
 
 
-def start(config: Path | None, log_level: str | None, *, default_level: str = "info") -> Config:
-    """Settings and logs, with what was said before the command where nothing was said after it."""
-    before = click.get_current_context().find_root().params
-    level = log_level or before.get("log_level") or default_level
-    named = config or before.get("config") or os.environ.get("STREAMER_CONFIG") or "config.toml"
-    settings = load_config(Path(named), environ=os.environ)
-    configure_logs(level=level, secrets=settings.secrets())
+def start(*, default_level: str = "info") -> Config:
+    """Settings and logs, as the options say."""
+    settings = load_config(named_config() or Path("config.toml"), environ=os.environ)
+    start_logs(default_level=default_level, secrets=settings.secrets())
     return settings
+
+
+def start_logs(*, default_level: str = "info", secrets: Sequence[Secret] = ()) -> None:
+    """Logs, as the options say, without these secrets."""
+    configure_logs(level=_remembered("log_level") or default_level, secrets=secrets)
 
 
 def run_to_end(work: Callable[[], Awaitable[int]]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import click
@@ -12,12 +11,11 @@ from rich.table import Table
 
 from streamer.commands.start import (
     chosen_streams,
-    config_option,
     json_option,
-    log_level_option,
     over_kafka,
     run_to_end,
     start,
+    start_options,
     stream_options,
 )
 from streamer.commands.tables import console, duration, moment, print_json, size, table
@@ -32,11 +30,8 @@ _NEEDS_SOMEBODY = {"stopped", "unreadable"}
 @stream_options
 @click.option("-w", "--watch", is_flag=True, help="Go on showing, until Ctrl-C; with --json a line every second.")
 @json_option
-@config_option
-@log_level_option
+@start_options
 def status(
-    config: Path | None,
-    log_level: str | None,
     connection: str | None,
     types: tuple[str, ...],
     watch: bool,
@@ -53,7 +48,7 @@ def status(
       streamer status --watch
       streamer status --json | jq -r '.streams[] | select(.error) | .stream + ": " + .error'
     """
-    settings = start(config, log_level, default_level="error")
+    settings = start(default_level="error")
     names = {str(key) for key in chosen_streams(settings, connection, types)}
     everything = connection is None and not types
     run_to_end(lambda: _status(settings, None if everything else names, watch=watch, as_json=as_json))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -10,12 +9,11 @@ from rich.status import Status
 
 from streamer.commands.start import (
     chosen_streams,
-    config_option,
     json_option,
-    log_level_option,
     over_kafka,
     run_to_end,
     start,
+    start_options,
     stream_options,
 )
 from streamer.commands.tables import console, moment, print_json, table
@@ -29,11 +27,8 @@ if TYPE_CHECKING:
 @click.command()
 @stream_options
 @json_option
-@config_option
-@log_level_option
-def verify(
-    config: Path | None, log_level: str | None, connection: str | None, types: tuple[str, ...], as_json: bool
-) -> None:
+@start_options
+def verify(connection: str | None, types: tuple[str, ...], as_json: bool) -> None:
     """Reads the topics and proves or disproves that every line of every completed export is there exactly once.
 
     Compares with the events in PREFIX.exports: records, tombstones, digests and offsets in each partition, repeats,
@@ -47,7 +42,7 @@ def verify(
       streamer verify -t Reservation
       streamer verify --json | jq '.exports[] | select(.differences != [])'
     """
-    settings = start(config, log_level, default_level="error")
+    settings = start(default_level="error")
     streams = chosen_streams(settings, connection, types)
     run_to_end(lambda: _verify(settings, streams, as_json=as_json))
 
