@@ -13,7 +13,6 @@ import subprocess
 import time
 import urllib.request
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from benchmarks.sandbox import SimulatorProcess
@@ -71,9 +70,7 @@ class FileHost:
                 raise RuntimeError(f"nginx does not start: {(self._folder / 'error.log').read_text()[-500:]}")
             time.sleep(0.02)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._process is not None:
             self._process.terminate()
             self._process.wait()

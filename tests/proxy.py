@@ -14,7 +14,6 @@ import struct
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
 from tests.secured import tls_of_a_proxy
@@ -195,9 +194,7 @@ class Proxy:
         self._server = await asyncio.start_server(self._accept, HOST, self.port, ssl=self._towards_clients)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         if self._server is not None:
             self._server.close()
             await self.drop()

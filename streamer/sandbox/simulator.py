@@ -5,7 +5,6 @@ async with Simulator(SimulatorSettings(files=2)) as simulator:
     ...  # talk to simulator.url
 """
 
-from types import TracebackType
 from typing import Self
 
 import structlog
@@ -37,9 +36,7 @@ class Simulator(Simulation):
         log.info("simulator_listens", url=self.url)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         for task in list(self.background):
             task.cancel()
         if self._runner is not None:
