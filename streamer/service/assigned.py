@@ -93,8 +93,10 @@ class AssignedShards:
             self._end_work(set(self.working) - assignment)
             self._collect_ended()
             self._ending = {shard: task for shard, task in self._ending.items() if not task.done()}
-            unsettled = self._unsettled()
-            for shard in sorted(assignment - set(self.working) - set(self._ending)):
+            idle = sorted(assignment - set(self.working) - set(self._ending))
+            # Where a shard is worked on already, its own loop looks after these.
+            unsettled = self._unsettled() if idle else set()
+            for shard in idle:
                 streams: list[ShardStream] = [*self._streams_of(shard)]
                 if streams or shard in unsettled:
                     streams += self._unconfigured(shard)
