@@ -96,7 +96,7 @@ def _table(rows: list[dict[str, Any]]) -> Table:
             phase,
             progress(row),
             duration(row.get("lag_seconds")),
-            f"{_counts(last)}, {moment(last['completed_at'])}" if last else "",
+            ", ".join([*_told_of(last), *([f"keeps {row['kept_out']} erased out"] if row.get("kept_out") else [])]),
             f"{row['error']} ({moment(row.get('error_at'))})" if row.get("error_at") else row.get("error") or "",
             style=_COLOURS.get(phase, ""),
         )
@@ -107,13 +107,15 @@ def _completed_at(completed: dict[str, Any]) -> Any:
     return completed["completed_at"]
 
 
-def _counts(completed: dict[str, Any]) -> str:
-    """What an export came to: ``12 records, 3 unchanged, 1 gone``, and what was withheld."""
-    more = [("unchanged", "unchanged"), ("tombstones", "gone"), ("dead_letters", "dead letters")]
+def _told_of(completed: dict[str, Any] | None) -> list[str]:
+    """What an export came to: ``12 records, 3 unchanged, 1 gone``, what was withheld, and when."""
+    if completed is None:
+        return []
+    more = [("unchanged", "unchanged"), ("tombstones", "gone"), ("dead_letters", "dead letters"), ("erased", "erased")]
     parts = [f"{completed[name]:,} {word}" for name, word in more if completed[name]]
     if completed["tombstones_withheld"]:
         parts.append(f"{completed['tombstones_withheld']:,} tombstones withheld: {completed['withheld_why']}")
-    return ", ".join([f"{completed['records']:,} records", *parts])
+    return [f"{completed['records']:,} records", *parts, moment(completed["completed_at"])]
 
 
 def progress(row: dict[str, Any]) -> str:

@@ -46,6 +46,7 @@ def _row(key: str, entry: Entry | None, *, now: datetime) -> dict[str, Any]:
         "window_failures": checkpoint.window_failures,
         "filters_refused_at": checkpoint.filters_refused_at,
         "wanted": _wanted(checkpoint),
+        "kept_out": len(checkpoint.erased),
     }
 
 
@@ -84,6 +85,7 @@ def _export(checkpoint: Checkpoint) -> dict[str, Any] | None:
             "records": state.counts.records,
             "unchanged": state.counts.unchanged,
             "dead_letters": state.counts.dead_letters,
+            "erased": state.counts.erased,
             "tombstones": state.counts.tombstones,
         }
     if isinstance(state, Reconciling):
@@ -106,6 +108,7 @@ def _completed(completed: Completed | None) -> dict[str, Any] | None:
         "unchanged": counts.unchanged,
         "dead_letters": counts.dead_letters,
         "blank": counts.blank,
+        "erased": counts.erased,
         "tombstones": counts.tombstones,
         "tombstones_withheld": completed.tombstones_withheld,
         "withheld_why": completed.withheld_why,

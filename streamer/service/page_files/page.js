@@ -101,6 +101,7 @@ function countsOf(last) {
   if (last.unchanged) more.push(`${count(last.unchanged)} unchanged`);
   if (last.tombstones) more.push(`${count(last.tombstones)} gone`);
   if (last.dead_letters) more.push(`${count(last.dead_letters)} dead`);
+  if (last.erased) more.push(`${count(last.erased)} erased`);
   return `${count(last.records)} records` + (more.length ? `, ${more.join(", ")}` : "");
 }
 

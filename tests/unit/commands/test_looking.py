@@ -21,6 +21,7 @@ from streamer.core.checkpoint import (
     Checkpoint,
     Completed,
     Counts,
+    Erased,
     FileList,
     Idle,
     LastError,
@@ -122,6 +123,19 @@ def test_status_for_programs_is_one_line_of_json(invoke: Invoke) -> None:
     assert told["replicas"] == 2
     assert [row["stream"] for row in told["streams"]] == ["alpine/Reservation", "seaside/Reservation"]
     assert told["streams"][0]["export"]["bytes_total"] == 20_000_000
+
+
+def test_status_tells_how_many_erased_entities_a_stream_keeps_out(invoke: Invoke, entries: Table) -> None:
+    erased = {name: Erased(at=NOW, by="m") for name in ("one", "two", "three")}
+    done = msgspec.structs.replace(DONE, counts=Counts(lines=1236, records=1234, erased=2))
+    entries["alpine/Customer"] = entry(Checkpoint(snapshot=done, erased=erased))
+    entries["seaside/Bill"] = entry(Checkpoint(erased=erased))
+    shown = invoke("status")
+    assert "1,234 records, 2 erased, 2026-03-01 12:00:00Z, keeps 3 erased out" in line_of(shown, "alpine/Customer")
+    assert line_of(shown, "seaside/Bill") == "seaside/Bill idle keeps 3 erased out"
+    rows = json.loads(invoke("status", "--json").stdout)["streams"]
+    row = next(row for row in rows if row["stream"] == "alpine/Customer")
+    assert (row["kept_out"], row["last_snapshot"]["erased"]) == (3, 2)
 
 
 # --- plan -----------------------------------------------------------------------------------------------------
