@@ -9,7 +9,8 @@ import msgspec
 
 from streamer.core.checkpoint import Checkpoint, Erased
 from streamer.core.events import Outcome, ReplayedLine
-from streamer.core.signals import SignalRecord, answered
+from streamer.core.heeding import answered
+from streamer.core.signals import SignalRecord
 from streamer.model import StreamKey
 
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 from streamer.core.answering import Place, after_erasure, after_replay
 from streamer.core.checkpoint import Checkpoint, Counts
 from streamer.core.events import Outcome, ReplayedLine
-from streamer.core.signals import Erase, Replay, SignalError, SignalRecord, answered, calls_away, heed, writes_in
+from streamer.core.heeding import answered, heed, writes_in
+from streamer.core.signals import Erase, Replay, SignalError, SignalRecord, calls_away
 from streamer.errors import KafkaUnavailableError
 from streamer.kafka.batches import RecordBatches
 from streamer.kafka.sending import Offsets
@@ -32,7 +33,7 @@ class Block(NamedTuple):
 class Heeding:
     """Heeds the signals of one stream, each in one transaction with its answer and the offset behind it.
 
-    ``decide`` says what comes of a signal: ``core.signals.heed``, but for streams that no settings have.
+    ``decide`` says what comes of a signal: ``core.heeding.heed``, but for streams that no settings have.
     """
 
     def __init__(

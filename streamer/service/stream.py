@@ -1,7 +1,7 @@
 """One stream's loop: ask the core what comes next, carry it out, commit what follows.
 
 All decisions are pure functions of the checkpoint, of what Mews said, of signals and of the time (``core.schedule``,
-``core.lifecycle``, ``core.signals``); this module waits, calls, and handles the errors of its steps, each once.
+``core.lifecycle``, ``core.heeding``); this module waits, calls, and handles the errors of its steps, each once.
 """
 
 from __future__ import annotations

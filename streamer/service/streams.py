@@ -16,8 +16,8 @@ from streamer.core.backoff import BackoffPolicy
 from streamer.core.blocks import BlockLimits
 from streamer.core.differences import Budget
 from streamer.core.erasing import Erasure
+from streamer.core.heeding import Remains
 from streamer.core.schedule import Cadence
-from streamer.core.signals import Remains
 from streamer.core.windows import LedgerWindows, UpdateWindows
 from streamer.kafka.reading_back import Source, TopicReader
 from streamer.kafka.scanning import TopicScanner

@@ -26,6 +26,7 @@ from streamer.core.checkpoint import (
     Waiting,
     WantedSnapshot,
 )
+from streamer.core.heeding import Remains, heed, heed_unconfigured, writes_in
 from streamer.core.signals import (
     NAMES,
     AbandonExport,
@@ -33,7 +34,6 @@ from streamer.core.signals import (
     Erase,
     LetTombstonesThrough,
     Pause,
-    Remains,
     Replay,
     Resume,
     Retire,
@@ -45,10 +45,7 @@ from streamer.core.signals import (
     WindowNow,
     calls_away,
     encode_signal,
-    heed,
-    heed_unconfigured,
     parse_signal,
-    writes_in,
 )
 from streamer.model import ConnectionName, EntityType, ExportId, ExportKind, StreamKey
 from tests.unit.cases import cases

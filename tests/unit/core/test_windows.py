@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer.core.checkpoint import Checkpoint, Counts, FileList, Position, Request, Requesting
+from streamer.core.heeding import heed
 from streamer.core.inputs import (
     Abandoned,
     Added,
@@ -36,7 +37,7 @@ from streamer.core.schedule import (
     next_step,
     recut,
 )
-from streamer.core.signals import Pause, Resume, Signal, SignalRecord, SnapshotNow, WindowNow, encode_signal, heed
+from streamer.core.signals import Pause, Resume, Signal, SignalRecord, SnapshotNow, WindowNow, encode_signal
 from streamer.core.windows import (
     LONGEST,
     SETTLED,
