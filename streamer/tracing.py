@@ -15,8 +15,9 @@ from typing import Any, cast
 import structlog
 
 from streamer import __version__
-from streamer.core.checkpoint import Checkpoint, Counts
+from streamer.core.checkpoint import Checkpoint
 from streamer.core.spans import FILE, Span, root_id, spans_of, trace_id
+from streamer.core.states import Counts
 from streamer.logs import scrub
 from streamer.model import StreamKey
 

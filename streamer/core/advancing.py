@@ -7,11 +7,12 @@ from datetime import datetime
 
 import msgspec
 
-from streamer.core.checkpoint import Checkpoint, PartitionCounts, Publishing, Reconciling
+from streamer.core.checkpoint import Checkpoint
 from streamer.core.ending import after_completion, after_loss_of_topic
 from streamer.core.erasing import with_sent
 from streamer.core.events import Event, Outcome, Writer
 from streamer.core.inputs import Entombed, Published
+from streamer.core.states import PartitionCounts, Publishing, Reconciling
 from streamer.model import StreamKey
 
 

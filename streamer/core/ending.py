@@ -10,20 +10,11 @@ from datetime import datetime
 
 import msgspec
 
-from streamer.core.checkpoint import (
-    Checkpoint,
-    Completed,
-    Idle,
-    LastError,
-    Publishing,
-    Reconciling,
-    Request,
-    Waiting,
-    WantedSnapshot,
-)
+from streamer.core.checkpoint import Checkpoint, Completed, LastError, WantedSnapshot
 from streamer.core.erasing import still_sent
 from streamer.core.events import Outcome, Writer
 from streamer.core.inputs import Abandoned, Ended
+from streamer.core.states import Idle, Publishing, Reconciling, Request, Waiting
 from streamer.core.windows import span_after_failure, span_after_success
 from streamer.model import ExportKind, StreamKey
 

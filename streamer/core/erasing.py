@@ -13,8 +13,9 @@ from typing import Final
 
 import msgspec
 
-from streamer.core.checkpoint import Checkpoint, Counts, Erased, Request
+from streamer.core.checkpoint import Checkpoint, Erased
 from streamer.core.records import UNREADABLE, identify
+from streamer.core.states import Counts, Request
 from streamer.model import ExportKind
 
 MOST_ERASED: Final = 500

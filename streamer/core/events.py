@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from streamer.core.checkpoint import Checkpoint, PartitionCounts, Publishing, Reconciling, Request, Retiring
+from streamer.core.checkpoint import Checkpoint
+from streamer.core.states import PartitionCounts, Publishing, Reconciling, Request, Retiring
 from streamer.model import ExportId, StreamKey
 
 

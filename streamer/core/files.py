@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import xxhash
 
-from streamer.core.checkpoint import FileList, Position
+from streamer.core.states import FileList, Position
 from streamer.model import ExportFile
 
 

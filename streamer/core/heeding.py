@@ -12,18 +12,7 @@ from typing import assert_never
 
 import msgspec
 
-from streamer.core.checkpoint import (
-    Checkpoint,
-    Idle,
-    Publishing,
-    Reconciling,
-    Requesting,
-    Retired,
-    Retiring,
-    Stopped,
-    Waiting,
-    WantedSnapshot,
-)
+from streamer.core.checkpoint import Checkpoint, WantedSnapshot
 from streamer.core.events import Outcome, ReplayedLine, signal_event
 from streamer.core.inputs import Abandoned, Adopted, LookedAt, TakenOut
 from streamer.core.lifecycle import transition
@@ -48,6 +37,7 @@ from streamer.core.signals import (
     name_in,
     parse_signal,
 )
+from streamer.core.states import Idle, Publishing, Reconciling, Requesting, Retired, Retiring, Stopped, Waiting
 from streamer.model import EntityType, ExportId, StreamKey
 
 

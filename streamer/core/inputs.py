@@ -10,7 +10,7 @@ from datetime import datetime
 
 import msgspec
 
-from streamer.core.checkpoint import Counts, FileList, PartitionCounts, Position, Share
+from streamer.core.states import Counts, FileList, PartitionCounts, Position, Share
 from streamer.core.windows import Cut
 from streamer.model import ExportId, ExportKind, Window
 

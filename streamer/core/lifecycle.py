@@ -27,21 +27,7 @@ from typing import assert_never
 import msgspec
 
 from streamer.core.advancing import after_records, after_tombstones
-from streamer.core.checkpoint import (
-    Active,
-    Checkpoint,
-    Idle,
-    LastError,
-    Publishing,
-    Reconciling,
-    Request,
-    Requesting,
-    Retired,
-    Retiring,
-    State,
-    Stopped,
-    Waiting,
-)
+from streamer.core.checkpoint import Checkpoint, LastError
 from streamer.core.ending import after_abandonment, after_failure, wanted_again
 from streamer.core.events import Outcome, Writer
 from streamer.core.inputs import (
@@ -65,6 +51,19 @@ from streamer.core.inputs import (
     TakenOut,
 )
 from streamer.core.retiring import after_entombing, after_taking_out, begun_anew
+from streamer.core.states import (
+    Active,
+    Idle,
+    Publishing,
+    Reconciling,
+    Request,
+    Requesting,
+    Retired,
+    Retiring,
+    State,
+    Stopped,
+    Waiting,
+)
 from streamer.errors import StreamerError
 from streamer.model import ExportId, ExportKind, StreamKey
 

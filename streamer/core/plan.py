@@ -7,7 +7,7 @@ from typing import assert_never
 
 import msgspec
 
-from streamer.core.checkpoint import Checkpoint, Reconciling, Stopped
+from streamer.core.checkpoint import Checkpoint
 from streamer.core.schedule import (
     Add,
     AskTime,
@@ -20,6 +20,7 @@ from streamer.core.schedule import (
     Sleep,
     next_step,
 )
+from streamer.core.states import Reconciling, Stopped
 from streamer.model import ExportKind, Window
 
 

@@ -10,10 +10,11 @@ from datetime import datetime
 import msgspec
 
 from streamer.core.advancing import ends_with, plus
-from streamer.core.checkpoint import Checkpoint, Idle, Publishing, Reconciling, Retired, Retiring, Waiting
+from streamer.core.checkpoint import Checkpoint
 from streamer.core.ending import after_abandonment
 from streamer.core.events import Outcome, retired_event
 from streamer.core.inputs import Abandoned, Entombed, TakenOut
+from streamer.core.states import Idle, Publishing, Reconciling, Retired, Retiring, Waiting
 from streamer.model import StreamKey
 
 

@@ -12,19 +12,9 @@ from typing import assert_never
 
 import msgspec
 
-from streamer.core.checkpoint import (
-    Checkpoint,
-    Idle,
-    Publishing,
-    Reconciling,
-    Request,
-    Requesting,
-    Retired,
-    Retiring,
-    Stopped,
-    Waiting,
-)
+from streamer.core.checkpoint import Checkpoint
 from streamer.core.inputs import Due
+from streamer.core.states import Idle, Publishing, Reconciling, Request, Requesting, Retired, Retiring, Stopped, Waiting
 from streamer.core.windows import TRIES, Cut, LedgerWindows, WindowRules, cut
 from streamer.model import ExportId, ExportKind
 

@@ -12,7 +12,8 @@ from datetime import datetime
 import msgspec
 from xxhash import xxh3_64_intdigest
 
-from streamer.core.checkpoint import Checkpoint, Completed, Counts, Publishing, Reconciling, Stopped, Waiting
+from streamer.core.checkpoint import Checkpoint, Completed
+from streamer.core.states import Counts, Publishing, Reconciling, Stopped, Waiting
 from streamer.model import ExportId, StreamKey
 
 Attributes = dict[str, str | int]

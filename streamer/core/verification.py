@@ -19,8 +19,8 @@ from typing import Protocol
 import msgspec
 from xxhash import xxh3_64_intdigest
 
-from streamer.core.checkpoint import PartitionCounts
 from streamer.core.partitioner import partition_of
+from streamer.core.states import PartitionCounts
 from streamer.model import Window
 
 SHOWN = 20

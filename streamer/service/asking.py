@@ -9,13 +9,14 @@ from typing import Protocol, assert_never
 
 import msgspec
 
-from streamer.core.checkpoint import Checkpoint, Request, Requesting, Waiting
+from streamer.core.checkpoint import Checkpoint
 from streamer.core.events import Outcome
 from streamer.core.files import file_list, first_position
 from streamer.core.inputs import Added, Blocked, Due, FiltersRefused, Ready, Refused, Retried
 from streamer.core.lifecycle import transition
 from streamer.core.schedule import Cadence, recut
 from streamer.core.scope import Scope
+from streamer.core.states import Request, Requesting, Waiting
 from streamer.errors import AddRejectedError, ExportLostError, NotAskedError, RetriableError, StreamerError
 from streamer.mews.api import Accepted
 from streamer.mews.polling import next_poll

@@ -14,13 +14,14 @@ import msgspec
 import structlog
 
 from streamer.core.blocks import Tally, digest_of
-from streamer.core.checkpoint import Checkpoint, Counts, PartitionCounts, Reconciling, Share
+from streamer.core.checkpoint import Checkpoint
 from streamer.core.comparing import Comparison
 from streamer.core.events import Outcome
 from streamer.core.files import start_of
 from streamer.core.inputs import Entombed
 from streamer.core.lifecycle import transition
 from streamer.core.records import size_of, tombstone_headers
+from streamer.core.states import Counts, PartitionCounts, Reconciling, Share
 from streamer.errors import ExportLostError
 from streamer.kafka.batches import RecordBatches
 from streamer.kafka.producer import Offsets

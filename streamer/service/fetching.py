@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from streamer.core.checkpoint import Publishing, Reconciling
 from streamer.core.files import file_list
+from streamer.core.states import Publishing, Reconciling
 from streamer.errors import ExportLostError, RetriableError
 from streamer.model import Export, ExportStatus
 from streamer.service.reading import Links

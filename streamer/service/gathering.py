@@ -8,8 +8,9 @@ from contextlib import aclosing
 import msgspec
 
 from streamer.core.blocks import Block, BlockLimits, Blocks, Cut, FileToGather, Preparation
-from streamer.core.checkpoint import Erased, Position
+from streamer.core.checkpoint import Erased
 from streamer.core.comparing import Comparison, Judge
+from streamer.core.states import Position
 from streamer.kafka.batches import RecordBatches
 from streamer.kafka.kernel_blocks import file_blocks
 from streamer.metrics import StreamMetrics

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from streamer.core.answering import Place, after_erasure, after_replay
-from streamer.core.checkpoint import Checkpoint, Counts
+from streamer.core.checkpoint import Checkpoint
 from streamer.core.events import Outcome, ReplayedLine
 from streamer.core.heeding import answered, heed, writes_in
 from streamer.core.signals import Erase, Replay, SignalError, SignalRecord, calls_away
+from streamer.core.states import Counts
 from streamer.errors import KafkaUnavailableError
 from streamer.kafka.batches import RecordBatches
 from streamer.kafka.sending import Offsets

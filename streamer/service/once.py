@@ -12,7 +12,8 @@ from rich.live import Live
 from rich.table import Table
 
 from streamer.config import Config
-from streamer.core.checkpoint import Checkpoint, Stopped
+from streamer.core.checkpoint import Checkpoint
+from streamer.core.states import Stopped
 from streamer.errors import FatalError
 from streamer.metrics import Metrics
 from streamer.model import StreamKey

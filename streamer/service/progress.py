@@ -10,12 +10,13 @@ from typing import Protocol
 import structlog
 
 from streamer.core.backoff import BackoffPolicy, delay
-from streamer.core.checkpoint import Checkpoint, Requesting, Stopped
+from streamer.core.checkpoint import Checkpoint
 from streamer.core.events import Outcome
 from streamer.core.inputs import Input
 from streamer.core.lifecycle import transition
 from streamer.core.schedule import blocked_since
 from streamer.core.signals import SignalRecord
+from streamer.core.states import Requesting, Stopped
 from streamer.errors import AddRejectedError, NotAskedError, NotOwnerError, RetriableError
 from streamer.kafka.sending import Offsets
 from streamer.metrics import StreamMetrics

@@ -15,13 +15,14 @@ import msgspec
 import structlog
 
 from streamer.core.blocks import Block
-from streamer.core.checkpoint import Checkpoint, Counts, Position, Publishing, Reconciling, Share
+from streamer.core.checkpoint import Checkpoint
 from streamer.core.comparing import Comparison
 from streamer.core.erasing import why_unknowable
 from streamer.core.events import Outcome
 from streamer.core.files import first_position, start_of
 from streamer.core.inputs import Published
 from streamer.core.lifecycle import LifecycleError, transition
+from streamer.core.states import Counts, Position, Publishing, Reconciling, Share
 from streamer.errors import RetriableError, StreamerError
 from streamer.kafka.batches import RecordBatches
 from streamer.kafka.producer import Message, Offsets

@@ -17,10 +17,11 @@ import numpy as np
 import structlog
 
 from streamer.core.blocks import digest_of
-from streamer.core.checkpoint import Checkpoint, Publishing, Request, Share
+from streamer.core.checkpoint import Checkpoint
 from streamer.core.comparing import Comparison, updated_of
 from streamer.core.differences import EVER, Budget, Table, Withholding, facts_of, microseconds
 from streamer.core.ending import topic_scope
+from streamer.core.states import Publishing, Request, Share
 from streamer.errors import StreamerError
 from streamer.kafka.reading_back import Ends, Slice, Source
 from streamer.model import EntityType, ExportKind, StreamKey, Window

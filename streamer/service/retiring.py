@@ -12,13 +12,14 @@ from functools import partial
 
 import msgspec
 
-from streamer.core.checkpoint import Checkpoint, Retiring, Share
+from streamer.core.checkpoint import Checkpoint
 from streamer.core.comparing import Comparison
 from streamer.core.differences import EVER
 from streamer.core.events import Outcome
 from streamer.core.inputs import Entombed
 from streamer.core.lifecycle import transition
 from streamer.core.retiring import retirement_id
+from streamer.core.states import Retiring, Share
 from streamer.errors import RetriableError
 from streamer.model import StreamKey
 from streamer.service.ahead import Ends

@@ -18,8 +18,9 @@ from typing import Protocol
 import msgspec
 
 from streamer import tracing
-from streamer.core.checkpoint import Checkpoint, Counts, encode_checkpoint
+from streamer.core.checkpoint import Checkpoint, encode_checkpoint
 from streamer.core.events import Event, Outcome
+from streamer.core.states import Counts
 from streamer.errors import FencedError, ProducerLostError
 from streamer.kafka.batches import RecordBatches
 from streamer.kafka.checkpoints import Entry

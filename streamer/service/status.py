@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from streamer.core.checkpoint import Checkpoint, Completed, Publishing, Reconciling, Requesting, Stopped, Waiting
+from streamer.core.checkpoint import Checkpoint, Completed
 from streamer.core.schedule import freshness
+from streamer.core.states import Publishing, Reconciling, Requesting, Stopped, Waiting
 from streamer.kafka.checkpoints import Entry
 from streamer.logs import scrub
 from streamer.model import StreamKey

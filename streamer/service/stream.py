@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TypeVar, assert_never
 
 from streamer.core.backoff import BackoffPolicy, delay
-from streamer.core.checkpoint import Checkpoint, Completed, Idle, Stopped
+from streamer.core.checkpoint import Checkpoint, Completed
 from streamer.core.inputs import Ended, LookedAt, Overflowed, Refused
 from streamer.core.schedule import (
     Add,
@@ -25,6 +25,7 @@ from streamer.core.schedule import (
     Step,
     next_step,
 )
+from streamer.core.states import Idle, Stopped
 from streamer.errors import (
     AccessRefusedError,
     ExportLostError,

@@ -13,11 +13,12 @@ import msgspec
 import structlog
 
 from streamer.config import CHECKPOINT_SHARDS
-from streamer.core.checkpoint import Checkpoint, Retiring
+from streamer.core.checkpoint import Checkpoint
 from streamer.core.events import Outcome
 from streamer.core.heeding import Remains, heed_unconfigured
 from streamer.core.partitioner import partition_of
 from streamer.core.signals import SignalRecord
+from streamer.core.states import Retiring
 from streamer.errors import NotOwnerError, ProducerLostError, RetriableError
 from streamer.kafka.signals import Signals
 from streamer.metrics import Metrics

@@ -18,9 +18,10 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from streamer.core.checkpoint import Checkpoint, Publishing, Stopped, Waiting
+from streamer.core.checkpoint import Checkpoint
 from streamer.core.events import Outcome
 from streamer.core.signals import AbandonExport, Pause, Resume, Retry, Signal, SnapshotNow, WindowNow
+from streamer.core.states import Publishing, Stopped, Waiting
 from streamer.errors import (
     AccessRefusedError,
     AddRejectedError,

@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
-from streamer.core.checkpoint import Completed, Counts, Publishing, Reconciling
+from streamer.core.checkpoint import Completed
 from streamer.core.differences import BYTES_PER_ENTITY, Budget
+from streamer.core.states import Counts, Publishing, Reconciling
 from streamer.errors import KafkaUnavailableError
 from streamer.kafka.reading_back import Source
 from streamer.model import ExportId, ExportStatus

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from streamer.core.checkpoint import Retired
 from streamer.core.heeding import Remains
 from streamer.core.signals import Pause, Retire
+from streamer.core.states import Retired
 from streamer.errors import KafkaUnavailableError
 from streamer.kafka.reading_back import Source
 from streamer.model import StreamKey

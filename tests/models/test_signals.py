@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from streamer.core.checkpoint import Publishing
 from streamer.core.signals import SnapshotNow
+from streamer.core.states import Publishing
 from tests.fakes import Trouble
 from tests.unit.service.life_bench import Bench
 

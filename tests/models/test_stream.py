@@ -12,9 +12,10 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from streamer.core.checkpoint import Checkpoint, Idle, Requesting, Stopped, Waiting, encode_checkpoint, phase_of
+from streamer.core.checkpoint import Checkpoint, encode_checkpoint
 from streamer.core.inputs import Retried
 from streamer.core.lifecycle import transition
+from streamer.core.states import Idle, Requesting, Stopped, Waiting, phase_of
 from streamer.errors import (
     AccessRefusedError,
     AddRejectedError,

@@ -7,7 +7,6 @@ from datetime import timedelta
 
 import pytest
 
-from streamer.core.checkpoint import Publishing
 from streamer.core.signals import (
     AbandonExport,
     AdoptExport,
@@ -19,6 +18,7 @@ from streamer.core.signals import (
     SnapshotNow,
     WindowNow,
 )
+from streamer.core.states import Publishing
 from streamer.errors import AccessRefusedError, AddRejectedError, MewsUnavailableError
 from streamer.model import EntityType, Export, ExportId, ExportStatus, Window
 from tests.unit.service.life_bench import BILLS, BLOCKED_LIMIT, INTERVAL, SERVER_START, Bench

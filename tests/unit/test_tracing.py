@@ -13,18 +13,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from streamer import tracing
-from streamer.core.checkpoint import (
-    Checkpoint,
-    Completed,
-    Counts,
-    FileList,
-    Idle,
-    LastError,
-    Position,
-    Publishing,
-    Request,
-    Waiting,
-)
+from streamer.core.checkpoint import Checkpoint, Completed, LastError
+from streamer.core.states import Counts, FileList, Idle, Position, Publishing, Request, Waiting
 from streamer.model import ConnectionName, EntityType, ExportId, ExportKind, StreamKey
 
 BILLS = StreamKey(ConnectionName("alpine"), EntityType.BILL)

@@ -17,19 +17,8 @@ from msgspec import structs
 from streamer.cli import cli
 from streamer.commands.tables import duration, size
 from streamer.config import Config
-from streamer.core.checkpoint import (
-    Checkpoint,
-    Completed,
-    Counts,
-    Erased,
-    FileList,
-    Idle,
-    LastError,
-    Position,
-    Publishing,
-    Request,
-    Stopped,
-)
+from streamer.core.checkpoint import Checkpoint, Completed, Erased, LastError
+from streamer.core.states import Counts, FileList, Idle, Position, Publishing, Request, Stopped
 from streamer.errors import KafkaUnavailableError
 from streamer.kafka.checkpoints import Entry
 from streamer.model import ExportId, ExportKind, Shard

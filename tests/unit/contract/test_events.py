@@ -10,8 +10,8 @@ from jsonschema import Draft202012Validator
 
 from streamer.contract.events import EVENTS, ExportEvent, example_of, name_of
 from streamer.contract.schemas import all_schemas
-from streamer.core.checkpoint import Counts, FileList, PartitionCounts, Position, Publishing, Request, Retiring
 from streamer.core.events import Event, Writer, retired_event, signal_event
+from streamer.core.states import Counts, FileList, PartitionCounts, Position, Publishing, Request, Retiring
 from streamer.model import ConnectionName, EntityType, ExportId, ExportKind, StreamKey, Window
 from tests.unit.cases import cases
 

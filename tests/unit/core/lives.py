@@ -7,24 +7,7 @@ from typing import Any
 
 import msgspec
 
-from streamer.core.checkpoint import (
-    Checkpoint,
-    Counts,
-    FileList,
-    Idle,
-    LastError,
-    PartitionCounts,
-    Position,
-    Publishing,
-    Reconciling,
-    Request,
-    Requesting,
-    Retired,
-    Retiring,
-    State,
-    Stopped,
-    Waiting,
-)
+from streamer.core.checkpoint import Checkpoint, LastError
 from streamer.core.inputs import (
     Abandoned,
     Added,
@@ -44,6 +27,22 @@ from streamer.core.inputs import (
     TakenOut,
 )
 from streamer.core.lifecycle import transition
+from streamer.core.states import (
+    Counts,
+    FileList,
+    Idle,
+    PartitionCounts,
+    Position,
+    Publishing,
+    Reconciling,
+    Request,
+    Requesting,
+    Retired,
+    Retiring,
+    State,
+    Stopped,
+    Waiting,
+)
 from streamer.model import ConnectionName, EntityType, ExportId, ExportKind, StreamKey, Window
 
 REQUESTED = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)

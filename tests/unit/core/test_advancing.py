@@ -4,17 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from streamer.core.checkpoint import (
-    Completed,
-    Counts,
-    FileList,
-    PartitionCounts,
-    Position,
-    Publishing,
-    Reconciling,
-    Share,
-)
+from streamer.core.checkpoint import Completed
 from streamer.core.inputs import Entombed
+from streamer.core.states import Counts, FileList, PartitionCounts, Position, Publishing, Reconciling, Share
 from tests.unit.core.lives import (
     E1,
     FILE_ENDED,

@@ -15,11 +15,15 @@ from streamer.core.checkpoint import (
     Checkpoint,
     CheckpointError,
     Completed,
-    Counts,
     Erased,
+    LastError,
+    decode_checkpoint,
+    encode_checkpoint,
+)
+from streamer.core.states import (
+    Counts,
     FileList,
     Idle,
-    LastError,
     PartitionCounts,
     Position,
     Publishing,
@@ -30,8 +34,6 @@ from streamer.core.checkpoint import (
     State,
     Stopped,
     Waiting,
-    decode_checkpoint,
-    encode_checkpoint,
 )
 from streamer.model import ExportId, ExportKind, Window
 from tests.unit.cases import cases

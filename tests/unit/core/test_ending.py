@@ -7,20 +7,9 @@ from typing import Any
 
 import msgspec
 
-from streamer.core.checkpoint import (
-    Completed,
-    Counts,
-    Idle,
-    LastError,
-    Publishing,
-    Request,
-    Share,
-    State,
-    Stopped,
-    Waiting,
-    WantedSnapshot,
-)
+from streamer.core.checkpoint import Completed, LastError, WantedSnapshot
 from streamer.core.inputs import Due, Ended, Overflowed
+from streamer.core.states import Counts, Idle, Publishing, Request, Share, State, Stopped, Waiting
 from streamer.model import ExportId, ExportKind, Window
 from tests.unit.cases import cases
 from tests.unit.core.lives import (

@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from streamer.core.blocks import FileBlocks, FileToGather
-from streamer.core.checkpoint import Checkpoint, Counts, Erased, Request
+from streamer.core.checkpoint import Checkpoint, Erased
 from streamer.core.comparing import ComparedBlocks, Comparison
 from streamer.core.differences import Table
 from streamer.core.erasing import Erasure, KeptOut, still_sent, why_unknowable, with_sent
 from streamer.core.records import Header
+from streamer.core.states import Counts, Request
 from streamer.model import ConnectionName, EntityType, ExportId, ExportKind, StreamKey
 from streamer.service.preparing import KeepingOut
 from tests.unit.cases import cases

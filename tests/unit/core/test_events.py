@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from streamer.core.checkpoint import Counts, FileList, PartitionCounts, Position, Publishing, Request
 from streamer.core.events import Event, Writer
+from streamer.core.states import Counts, FileList, PartitionCounts, Position, Publishing, Request
 from streamer.model import ConnectionName, EntityType, ExportId, ExportKind, StreamKey, Window
 
 REQUESTED = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)

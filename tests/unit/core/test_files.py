@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from streamer.core.checkpoint import Position
 from streamer.core.files import file_list, first_position, start_of
+from streamer.core.states import Position
 from streamer.model import ExportFile, Link
 from tests.unit.cases import cases
 

@@ -7,22 +7,10 @@ from itertools import product
 import msgspec
 import pytest
 
-from streamer.core.checkpoint import (
-    Active,
-    Completed,
-    Counts,
-    LastError,
-    Publishing,
-    Request,
-    Requesting,
-    Retired,
-    Retiring,
-    Stopped,
-    Waiting,
-    WantedSnapshot,
-)
+from streamer.core.checkpoint import Completed, LastError, WantedSnapshot
 from streamer.core.inputs import Added, Blocked, Due, FiltersRefused, LookedAt, Ready, Refused, Retried
 from streamer.core.lifecycle import LifecycleError
+from streamer.core.states import Active, Counts, Publishing, Request, Requesting, Retired, Retiring, Stopped, Waiting
 from streamer.core.windows import Cut
 from streamer.model import ExportKind, Window
 from tests.unit.cases import cases

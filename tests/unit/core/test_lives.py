@@ -10,9 +10,10 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamer.core.checkpoint import Checkpoint, Completed, Counts, Idle, PartitionCounts, Position, Publishing, State
+from streamer.core.checkpoint import Checkpoint, Completed
 from streamer.core.inputs import Added, Adopted, Due, Input, Published, Ready
 from streamer.core.lifecycle import LifecycleError, transition
+from streamer.core.states import Counts, Idle, PartitionCounts, Position, Publishing, State
 from streamer.model import ExportId
 from tests.unit.core.lives import FILES, INPUTS, NOW, PUBLISHING, REQUESTED, STREAM
 

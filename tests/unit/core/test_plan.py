@@ -2,9 +2,10 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from streamer.core.checkpoint import (
-    Checkpoint,
-    Completed,
+from streamer.core.checkpoint import Checkpoint, Completed
+from streamer.core.plan import Planned, planned
+from streamer.core.schedule import Cadence
+from streamer.core.states import (
     Counts,
     FileList,
     Idle,
@@ -16,8 +17,6 @@ from streamer.core.checkpoint import (
     Stopped,
     Waiting,
 )
-from streamer.core.plan import Planned, planned
-from streamer.core.schedule import Cadence
 from streamer.core.windows import UpdateWindows
 from streamer.model import ExportId, ExportKind, Window
 

@@ -4,20 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from streamer.core.checkpoint import (
-    Active,
-    Checkpoint,
-    Completed,
-    Counts,
-    FileList,
-    Idle,
-    Publishing,
-    Request,
-    Requesting,
-    State,
-    Stopped,
-    Waiting,
-)
+from streamer.core.checkpoint import Checkpoint, Completed
 from streamer.core.inputs import Due
 from streamer.core.schedule import (
     Add,
@@ -31,6 +18,18 @@ from streamer.core.schedule import (
     freshness,
     next_step,
     snapshot_due_at,
+)
+from streamer.core.states import (
+    Active,
+    Counts,
+    FileList,
+    Idle,
+    Publishing,
+    Request,
+    Requesting,
+    State,
+    Stopped,
+    Waiting,
 )
 from streamer.core.windows import UpdateWindows
 from streamer.model import ExportId, ExportKind, Window

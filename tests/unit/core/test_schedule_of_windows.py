@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from streamer.core.checkpoint import Checkpoint, Completed, Counts, Idle, Request, Requesting, WantedSnapshot
+from streamer.core.checkpoint import Checkpoint, Completed, WantedSnapshot
 from streamer.core.inputs import Due
 from streamer.core.schedule import (
     Add,
@@ -22,6 +22,7 @@ from streamer.core.schedule import (
     next_step,
     recut,
 )
+from streamer.core.states import Counts, Idle, Request, Requesting
 from streamer.core.windows import LEDGER_BEGINS, LedgerWindows, UpdateWindows
 from streamer.model import ExportId, ExportKind, Window
 from tests.unit.cases import cases

@@ -10,22 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamer.core.checkpoint import (
-    Checkpoint,
-    Completed,
-    Counts,
-    FileList,
-    Idle,
-    Publishing,
-    Request,
-    Requesting,
-    Retired,
-    Retiring,
-    State,
-    Stopped,
-    Waiting,
-    WantedSnapshot,
-)
+from streamer.core.checkpoint import Checkpoint, Completed, WantedSnapshot
 from streamer.core.heeding import Remains, heed, heed_unconfigured, writes_in
 from streamer.core.signals import (
     NAMES,
@@ -46,6 +31,19 @@ from streamer.core.signals import (
     calls_away,
     encode_signal,
     parse_signal,
+)
+from streamer.core.states import (
+    Counts,
+    FileList,
+    Idle,
+    Publishing,
+    Request,
+    Requesting,
+    Retired,
+    Retiring,
+    State,
+    Stopped,
+    Waiting,
 )
 from streamer.model import ConnectionName, EntityType, ExportId, ExportKind, StreamKey
 from tests.unit.cases import cases

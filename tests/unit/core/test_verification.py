@@ -11,7 +11,7 @@ import pytest
 import xxhash
 
 from streamer.contract.events import EVENTS, ExportEvent, example_of
-from streamer.core.checkpoint import PartitionCounts
+from streamer.core.states import PartitionCounts
 from streamer.core.verification import PartitionScan, Tally, Told, compared, history_of, sums_up
 from tests.unit.cases import cases
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamer.core.checkpoint import Checkpoint, Counts, FileList, Position, Request, Requesting
+from streamer.core.checkpoint import Checkpoint
 from streamer.core.heeding import heed
 from streamer.core.inputs import (
     Abandoned,
@@ -38,6 +38,7 @@ from streamer.core.schedule import (
     recut,
 )
 from streamer.core.signals import Pause, Resume, Signal, SignalRecord, SnapshotNow, WindowNow, encode_signal
+from streamer.core.states import Counts, FileList, Position, Request, Requesting
 from streamer.core.windows import (
     LONGEST,
     SETTLED,

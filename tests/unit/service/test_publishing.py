@@ -10,8 +10,9 @@ from itertools import pairwise
 
 import pytest
 
-from streamer.core.checkpoint import Checkpoint, Erased, Publishing, encode_checkpoint
+from streamer.core.checkpoint import Checkpoint, Erased, encode_checkpoint
 from streamer.core.events import Outcome
+from streamer.core.states import Publishing
 from streamer.errors import DownloadBrokenError, ExportLostError
 from streamer.model import ExportStatus
 from streamer.service.ahead import END, Chunks, one_ahead

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 import msgspec
 import pytest
 
-from streamer.core.checkpoint import Checkpoint, Idle, encode_checkpoint
+from streamer.core.checkpoint import Checkpoint, encode_checkpoint
 from streamer.core.events import Outcome
 from streamer.core.inputs import Added, Due
 from streamer.core.lifecycle import transition
+from streamer.core.states import Idle
 from streamer.errors import FencedError, KafkaUnavailableError, NotOwnerError, ProducerLostError
 from streamer.kafka.checkpoints import Entry
 from streamer.kafka.encoded_batches import BatchFormat
