@@ -130,12 +130,17 @@ class Replica:
             await self._probes.stop()
 
     async def _take_part(self, topics: Mapping[str, Topic]) -> None:
-        self._reader = await self._patiently("checkpoints", self._start_reader)
-        self._ownership = await self._patiently("group", self._start_ownership) if self._reader else None
-        if self._reader is None or self._ownership is None:
+        self._reader = await self._patiently("checkpoints", lambda: _started(CheckpointReader(self._config)))
+        if self._reader is None:
+            return
+        monotonic = self._clock.monotonic
+        self._ownership = await self._patiently("group", lambda: _started(Ownership(self._config, monotonic=monotonic)))
+        if self._ownership is None:
             return
         if self._config.topics.signals in topics:
-            self._signal_reader = await self._patiently("signals", self._start_signal_reader)
+            self._signal_reader = await self._patiently(
+                "signals", lambda: _started(SignalReader(self._config, self._signals))
+            )
         signals = [asyncio.create_task(self._signal_reader.run(), name="signals")] if self._signal_reader else []
         shards = self._shards = AssignedShards(
             self._config,
@@ -155,9 +160,7 @@ class Replica:
             asyncio.create_task(self._reader.run(), name="checkpoint reader"),
             asyncio.create_task(self._ownership.run(), name="group membership"),
             asyncio.create_task(self._pulse(self._ownership), name="pulse"),
-            asyncio.create_task(
-                watch_loop(self._metrics, monotonic=self._clock.monotonic, sleep=asyncio.sleep), name="loop delay"
-            ),
+            asyncio.create_task(watch_loop(self._metrics, monotonic=monotonic, sleep=asyncio.sleep), name="loop delay"),
             asyncio.create_task(
                 follow_secrets(self._config, sleep=asyncio.sleep, renewed=self._renew), name="secrets of files"
             ),
@@ -254,15 +257,6 @@ class Replica:
         if not joined or heard_at is None or self._clock.stopping.is_set():
             return False
         return self._clock.monotonic() - heard_at < 2 * self._session_seconds
-
-    async def _start_reader(self) -> CheckpointReader:
-        return await _started(CheckpointReader(self._config))
-
-    async def _start_ownership(self) -> Ownership:
-        return await _started(Ownership(self._config, monotonic=self._clock.monotonic))
-
-    async def _start_signal_reader(self) -> SignalReader:
-        return await _started(SignalReader(self._config, self._signals))
 
     async def _patiently(self, what: str, attempt: Callable[[], Awaitable[R]]) -> R | None:
         """Try until Kafka answers, saying so; None where the daemon is to stop first. ``once`` gives up in the end."""
