@@ -179,7 +179,8 @@ class Origin:
 def tombstone_headers(*, cause: str, stream: StreamKey, key: bytes, headers: bool) -> list[Header]:
     """Headers of the record that says that the entity of this key is gone, as its ``cause`` has it.
 
-    That is the id of the snapshot that has shown it, or of the stream's retirement.
+    That is the id of the snapshot that has shown it, or that of a retirement or an erasure (``core.retiring``,
+    ``core.erasing``).
     """
     if not headers:
         return []

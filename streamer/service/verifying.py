@@ -15,7 +15,8 @@ from typing import Any
 import msgspec
 
 from streamer.config import Config
-from streamer.core.verification import Differences, PartitionScan, Replayed, Told, compared, history_of, sums_up
+from streamer.core.partition_scan import Differences, PartitionScan
+from streamer.core.verification import Replayed, Told, compared, history_of, sums_up
 from streamer.errors import FatalError
 from streamer.kafka.scanning import TopicScanner
 from streamer.kafka.topics import Topic, TopicAdmin

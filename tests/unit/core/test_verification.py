@@ -11,8 +11,9 @@ import pytest
 import xxhash
 
 from streamer.contract.events import EVENTS, ExportEvent, example_of
+from streamer.core.partition_scan import PartitionScan, Tally
 from streamer.core.states import PartitionCounts
-from streamer.core.verification import PartitionScan, Tally, Told, compared, history_of, sums_up
+from streamer.core.verification import Told, compared, history_of, sums_up
 from tests.unit.cases import cases
 
 EXPORT = b"6a3c5f2e-0000-4000-8000-000000000001"
