@@ -6,9 +6,7 @@ import pytest
 
 from tests.fakes import Trouble
 from tests.unit.cases import cases
-from tests.unit.service.life_bench import BILLS, Bench
-
-LIFE = ["export_requested", "export_ready", "file_published", "file_published", "file_published", "export_completed"]
+from tests.unit.service.life_bench import BILLS, LIFE, Bench
 
 TRANSACTIONS = 10
 """Of a life with ``FILES``; checked below, so that no kill is forgotten when that changes."""

@@ -65,6 +65,8 @@ FILES = (
     b"",
     b'{"Id":"d","n":1}\r\n{"Id":"e","n":1}\n{"Id":"f","n":"long enough to be a block of its own"}\n{"Id":"g"}',
 )
+LIFE = ["export_requested", "export_ready", "file_published", "file_published", "file_published", "export_completed"]
+"""The events of an export of the three files."""
 
 
 class Bench:
