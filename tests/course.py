@@ -26,7 +26,7 @@ from tests.committed import read_committed
 from tests.daemon import ASK_AGAIN_SECONDS, PATIENCE, Daemon, Row
 from tests.facts import Published, slug
 from tests.group import shard_of
-from tests.proxy import Api, Proxy, Request, Wanted
+from tests.proxy import Proxy, commit_after_tombstones_to
 from tests.reckoning import backwards, by_id, differences, none_of, untimely
 from tests.settings_file import settings_file
 
@@ -361,26 +361,6 @@ class Course:
             exports=exports,
             connections=connections,
         )
-
-
-def commit_after_tombstones_to(topic: str) -> Wanted:
-    """The end of a transaction that has sent tombstones to the topic."""
-    return commit_after(topic, b"/gone/")
-
-
-def commit_after(topic: str, *words: bytes) -> Wanted:
-    """The end of a transaction that has sent all of these to the topic at once; nothing may be compressed."""
-    sending: set[str | None] = set()
-
-    def wanted(seen: Request) -> bool:
-        if seen.api == Api.PRODUCE and seen.names(topic) and all(word in seen.frame for word in words):
-            sending.add(seen.transactional_id)
-        if seen.api != Api.END_TXN or seen.transactional_id not in sending:
-            return False
-        sending.discard(seen.transactional_id)
-        return True
-
-    return wanted
 
 
 @asynccontextmanager

@@ -83,14 +83,17 @@ def request(api: Api, *, naming: str = "", of: str = "") -> Wanted:
     return wanted
 
 
-def commit_after_records_to(topic: str, *, skip: int = 0) -> Wanted:
-    """The end of a transaction that has sent records to the topic, after ``skip`` of such."""
+def commit_after_records_to(topic: str, *words: bytes, skip: int = 0) -> Wanted:
+    """The end of a transaction that has sent records to the topic, after ``skip`` of such.
+
+    With words only such as has sent all of them at once, which is seen where nothing is compressed.
+    """
     sending: set[str | None] = set()
     skipped = 0
 
     def wanted(seen: Request) -> bool:
         nonlocal skipped
-        if seen.api == Api.PRODUCE and seen.names(topic):
+        if seen.api == Api.PRODUCE and seen.names(topic) and all(word in seen.frame for word in words):
             sending.add(seen.transactional_id)
         if seen.api != Api.END_TXN or seen.transactional_id not in sending:
             return False
@@ -99,6 +102,11 @@ def commit_after_records_to(topic: str, *, skip: int = 0) -> Wanted:
         return skipped > skip
 
     return wanted
+
+
+def commit_after_tombstones_to(topic: str) -> Wanted:
+    """The end of a transaction that has sent tombstones of exports to the topic."""
+    return commit_after_records_to(topic, b"/gone/")
 
 
 class Trap:

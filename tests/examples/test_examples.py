@@ -13,7 +13,6 @@ import psycopg
 import pytest
 
 from streamer.sandbox.local_kafka import LocalKafka
-from tests.course import commit_after_tombstones_to
 from tests.daemon import Daemon
 from tests.examples.connect import connect_command
 from tests.examples.consumers import (
@@ -27,7 +26,7 @@ from tests.examples.consumers import (
     state_of_sqlite,
 )
 from tests.postgresql import postgresql
-from tests.proxy import commit_after_records_to
+from tests.proxy import commit_after_records_to, commit_after_tombstones_to
 from tests.scene import Scene, is_done, staged
 
 TYPE = "Reservation"

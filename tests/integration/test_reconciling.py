@@ -15,9 +15,8 @@ import pytest
 
 from streamer.sandbox.local_kafka import LocalKafka
 from tests.committed import read_committed
-from tests.course import commit_after_tombstones_to
 from tests.daemon import Row
-from tests.proxy import Api, request
+from tests.proxy import Api, commit_after_tombstones_to, request
 from tests.reckoning import by_id, differences, none_of
 from tests.scene import Scene, is_done, staged
 from tests.verify import Report

@@ -15,11 +15,11 @@ import pytest
 from confluent_kafka import Producer
 
 from streamer.sandbox.local_kafka import LocalKafka
-from tests.course import Connection, Course, commit_after, commit_after_tombstones_to, course
+from tests.course import Connection, Course, course
 from tests.facts import Record
 from tests.group import shard_of
 from tests.processes import Said, streamer
-from tests.proxy import Trap, Wanted
+from tests.proxy import Trap, Wanted, commit_after_records_to, commit_after_tombstones_to
 from tests.reckoning import by_id, differences, none_of
 from tests.secured import client
 
@@ -62,7 +62,7 @@ async def test_what_a_connection_leaves_behind_is_buried_once_and_nobody_elses(
         def trapped(wanted: Wanted) -> Trap:
             return on.proxy.hold_answer(wanted) if committed else on.proxy.hold(wanted)
 
-        signal = trapped(commit_after(on.topic("Exports"), b'"signal_applied"', b'"retire"'))
+        signal = trapped(commit_after_records_to(on.topic("Exports"), b'"signal_applied"', b'"retire"'))
         refused = await command(on, "signal", "retire", "sold/Bills", "--repeat", "sold/Bills")
         assert (refused.code, 'did you mean "sold/Bill"' in refused.stderr) == (1, True), refused
         written = await command(on, "signal", "retire", STREAM, "--repeat", STREAM)

@@ -19,9 +19,10 @@ from streamer.sandbox.exports import Export, Status
 from streamer.sandbox.faults import FaultRule, Lost
 from streamer.sandbox.faults import Status as Answer
 from streamer.sandbox.local_kafka import LocalKafka
-from tests.course import SETTLED, Connection, Course, commit_after, course
+from tests.course import SETTLED, Connection, Course, course
 from tests.daemon import ASK_AGAIN_SECONDS, PATIENCE, Row
 from tests.group import shard_of
+from tests.proxy import commit_after_records_to
 from tests.secured import client
 
 SIGNALS = {
@@ -108,7 +109,7 @@ async def test_each_signal_takes_effect_once_though_the_daemon_dies_over_it(
         on.simulator.set_clock(now=on.simulator.now() + SETTLED)
         traps = []
         for entity_type in SIGNALS:
-            wanted = commit_after(on.topic("Exports"), b'"signal_applied"', f'"{entity_type}"'.encode())
+            wanted = commit_after_records_to(on.topic("Exports"), b'"signal_applied"', f'"{entity_type}"'.encode())
             traps.append(on.proxy.hold_answer(wanted) if committed else on.proxy.hold(wanted))
         await write(on, {**SIGNALS, "Company": {"signal": "adopt_export", "export_id": orphan.id}})
         for trap in traps:
