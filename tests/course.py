@@ -8,27 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from streamer.sandbox.exports import Export, Status
-from streamer.sandbox.faults import FaultRule, Hold, SpoilLine
-from streamer.sandbox.held_requests import Held
 from streamer.sandbox.local_kafka import LocalKafka
 from streamer.sandbox.simulator import Simulator
 from streamer.sandbox.simulator_settings import SimulatorSettings
 from tests.committed import read_committed
-from tests.daemon import ASK_AGAIN_SECONDS, PATIENCE, Daemon, Row
+from tests.daemon import ASK_AGAIN_SECONDS, Daemon, Row
 from tests.facts import Published, slug
 from tests.group import shard_of
-from tests.proxy import Proxy, commit_after_tombstones_to
+from tests.proxy import Proxy
 from tests.reckoning import backwards, by_id, differences, none_of, untimely
 from tests.settings_file import settings_file
+from tests.standstill import Standstill
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -112,7 +109,7 @@ class Course:
     async def snapshots_of(self, entity_type: str, count: int) -> None:
         """Return when so many more snapshots of the first connection's are completed, all asked for from now on."""
         stream = f"{self._connections[0].name}/{entity_type}"
-        known = {export.id for export in self._exports_there()}
+        known = set(self.simulator.api.exports)
         for _ in range(count):
             rows = await self.daemon.until(
                 lambda rows: (rows[stream]["last_snapshot"] or {}).get("export_id", "") not in known | {""},
@@ -188,67 +185,6 @@ class Course:
         await self.proxy.drop()
         await self.start()
 
-    async def kill_in_snapshot(self, entity_type: str) -> None:
-        """SIGKILL while it is in the middle of the files of a snapshot, part of it published or found unchanged."""
-        rule = FaultRule(on="file", entity_type=entity_type, file_index=1, action=Hold(at_byte=9))
-        await self._held(rule, lambda export: export.filters is None)
-        await self.kill()
-
-    async def kill_amid_tombstones(self, entity_type: str, *, committed: bool) -> None:
-        """SIGKILL while tombstones are sent and their commit is on its way, or done and not yet answered.
-
-        However many they are: on a slow machine so many days pass between two snapshots that the guard would hold
-        them back for good.
-        """
-        await self.restart(max_tombstone_share=1.0)
-        wanted = commit_after_tombstones_to(self.topic(entity_type))
-        trap = self.proxy.hold_answer(wanted) if committed else self.proxy.hold(wanted)
-        await trap.held(within=2 * PATIENCE)
-        await self.kill()
-
-    # -- trouble ----------------------------------------------------------------------------------------------------
-
-    def spoil(self, entity_type: str, exports: int) -> None:
-        """The next exports of the type have a line that can't become a record, in three different ways."""
-        for action in (SpoilLine(how="cut"), SpoilLine(how="no_id"), SpoilLine(how="not_utf8")):
-            self.simulator.add_fault(FaultRule(on="add", entity_type=entity_type, action=action, times=exports))
-
-    async def fail_window(self, entity_type: str, longer_than: timedelta) -> None:
-        """Mews fails the next window that is longer than this."""
-
-        def is_long(export: Export) -> bool:
-            updated = (export.filters or {}).get("UpdatedUtc")
-            bounds = [datetime.fromisoformat(updated[name]) for name in ("StartUtc", "EndUtc")] if updated else []
-            return bool(bounds) and bounds[1] - bounds[0] > longer_than
-
-        held = await self._held(FaultRule(on="add", entity_type=entity_type, action=Hold()), is_long)
-        self.simulator.set_status(held.export_id or "", Status.FAILED)
-        self.simulator.release(held.id)
-
-    async def _held(self, rule: FaultRule, wanted: Callable[[Export], bool]) -> Held:
-        """What the simulator holds back by this rule, of an export that is wanted; others are let go."""
-        number = self.simulator.add_fault(rule)
-        deadline = time.monotonic() + 2 * PATIENCE
-        while time.monotonic() < deadline:
-            try:
-                held = (await self.simulator.held(timeout=1.0))[0]
-            except TimeoutError:
-                if self._has_struck(number):
-                    # Whoever was held has left again: a daemon that takes a shard over anew drops its downloads.
-                    number = self.simulator.add_fault(rule)
-                continue
-            if wanted(self.simulator.export(held.export_id or "")):
-                return held
-            self.simulator.release(held.id)
-            number = self.simulator.add_fault(rule)
-        state = self.simulator.state()
-        told = {name: state[name] for name in ("requests_by_type", "faults", "held")}
-        rows = await self.daemon.streams()
-        raise AssertionError(f"nothing was held by {rule}: {told}\n{rows}\n{self.daemon.tail(60)}")
-
-    def _has_struck(self, number: int) -> bool:
-        return any(state.id == number and state.struck for state in self.simulator.fault_states())
-
     # -- the end ----------------------------------------------------------------------------------------------------
 
     async def catch_up(self, *, snapshots: bool) -> None:
@@ -256,48 +192,21 @@ class Course:
         a window, and, if wanted, snapshots."""
         self.stand()
         self.simulator.clear_faults()
-        self.simulator.hold_still()
-        still_at = self.simulator.now()
-        self.simulator.set_clock(now=still_at + SETTLED)
-        asked = {export.id for export in self._exports_there()}
+        still = Standstill.of(self.simulator)
+        self.simulator.set_clock(now=still.at + SETTLED)
 
         def is_in_step(rows: dict[str, Row]) -> bool:
             return all(
-                self._has_window(rows[key], still_at, asked)
+                still.has_window(rows[key])
                 and (
                     not snapshots
                     or entity_type == LEDGER
-                    or self._has_snapshots(rows[key], position, entity_type, asked)
+                    or still.has_snapshots(rows[key], self.simulator.settings.access_tokens[position], entity_type)
                 )
                 for position, entity_type, key in self.streams
             )
 
         await self.daemon.until(is_in_step, "all streams were in step")
-
-    def _has_window(self, row: Row, still_at: datetime, asked: set[str]) -> bool:
-        """Whether its last window was asked for after the data stood still, and reaches beyond that."""
-        last = row["last_window"]
-        if last is None or last["export_id"] in asked:
-            return False
-        filters = self.simulator.export(last["export_id"]).filters or {}
-        if updated := filters["UpdatedUtc"]:
-            return datetime.fromisoformat(updated["EndUtc"]) > still_at
-        return date.fromisoformat(filters["LedgerEntryFilters"]["Posting"]["End"]) >= still_at.date()
-
-    def _has_snapshots(self, row: Row, position: int, entity_type: str, asked: set[str]) -> bool:
-        """Whether two snapshots were asked for since: with the first one the daemon may not have known the time yet,
-        and the scope may have changed before it."""
-        token = self.simulator.settings.access_tokens[position]
-        since = [
-            export.id
-            for export in self._exports_there()
-            if (export.access_token, export.entity_type, export.filters) == (token, entity_type, None)
-            and export.id not in asked
-        ]
-        return row["last_snapshot"] is not None and row["last_snapshot"]["export_id"] in since[1:]
-
-    def _exports_there(self) -> list[Export]:
-        return list(self.simulator.api.exports.values())
 
     async def published(self) -> Published:
         """All that is committed in the topics of the entities, and the events."""
@@ -319,7 +228,8 @@ class Course:
         daemon tells of a defect."""
         for daemon in self.daemons:
             assert not daemon.complaints(), f"{daemon.name}: {daemon.complaints()}"
-        moments = {export.id: export.moment for export in self._exports_there() if export.moment is not None}
+        exports = self.simulator.api.exports.values()
+        moments = {export.id: export.moment for export in exports if export.moment is not None}
         found: list[str] = []
         for entity_type in sorted({entity_type for _, entity_type, _ in self.streams}):
             records = published.records[self.topic(entity_type)]

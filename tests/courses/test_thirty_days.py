@@ -14,6 +14,7 @@ from pathlib import Path
 from streamer.sandbox.local_kafka import LocalKafka
 from tests.course import Connection, Course, Pace, course
 from tests.facts import Published
+from tests.mishaps import kill_amid_tombstones, kill_in_snapshot, spoil
 
 DAYS = float(os.environ.get("STREAMER_TEST_DAYS", "30"))
 """More of them take as much longer."""
@@ -62,24 +63,24 @@ async def test_after_thirty_days_of_kills_the_topics_are_the_source_and_nobody_w
 async def a_hard_week(on: Course) -> None:
     """Everything that can go wrong, one after the other, with some quiet in between."""
     await on.until_day(on.day + 1)
-    await on.kill_in_snapshot("Bill")
-    on.spoil("Reservation", exports=4)
-    await on.kill_amid_tombstones("Bill", committed=False)
+    await kill_in_snapshot(on, "Bill")
+    spoil(on, "Reservation", exports=4)
+    await kill_amid_tombstones(on, "Bill", committed=False)
     # A scope is lost: by another configuration, then because the token reaches less than it did.
     await on.restart(scope=(0,), max_tombstone_share=0.95)
     await on.snapshots_of("Bill", 2)
     await on.restart()
-    await on.kill_in_snapshot("Customer")
+    await kill_in_snapshot(on, "Customer")
     on.simulator.set_reach(0, (1,))
     await on.snapshots_of("Bill", 2)
     on.simulator.set_reach(0, (0, 1))
     # Only its size gives such a snapshot away. So none of them may be left over when the guard is lifted, further down.
     for entity_type in NORTH.entity_types:
         await on.snapshots_of(entity_type, 1)
-    on.spoil("Bill", exports=4)
+    spoil(on, "Bill", exports=4)
     await on.until_day(on.day + on.dice.random())
     await on.kill()
-    await on.kill_amid_tombstones("Reservation", committed=True)
+    await kill_amid_tombstones(on, "Reservation", committed=True)
 
 
 def the_course_was_hard(on: Course, published: Published) -> None:

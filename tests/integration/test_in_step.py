@@ -12,6 +12,7 @@ from pathlib import Path
 
 from streamer.sandbox.local_kafka import LocalKafka
 from tests.course import Connection, Pace, course
+from tests.mishaps import fail_window
 
 SEED = int(os.environ.get("STREAMER_TEST_SEED", "1"))
 HOURS_6 = timedelta(hours=6)
@@ -48,7 +49,7 @@ async def test_windows_alone_miss_no_version_however_late_it_shows(
         await on.until_day(on.day + 0.02)
         on.stand()
         on.simulator.set_clock(now=on.simulator.now() + timedelta(hours=1))
-        await on.fail_window("Payment", timedelta(minutes=45))
+        await fail_window(on, "Payment", timedelta(minutes=45))
         on.set_out(pace)
         await on.until_day(on.day + 0.03)
         await on.catch_up(snapshots=False)
