@@ -13,14 +13,17 @@ import shutil
 import ssl
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from confluent_kafka.admin import AdminClient
 
 from streamer.config import KafkaConfig
 from streamer.model import Secret
 from streamer.sandbox.broker_security import BrokerSecurity
-from tests.security import PASSWORDS, USER, Authority, grant, rights_of_the_daemon
+from tests.security import PASSWORDS, USER, grant, rights_of_the_daemon
+
+if TYPE_CHECKING:
+    from tests.authority import Authority
 
 _MECHANISM = "SCRAM-SHA-512"
 
@@ -32,6 +35,9 @@ def authority() -> Authority | None:
     if not wanted:
         return None
     assert wanted == "sasl_ssl", f"STREAMER_TEST_SECURITY={wanted} is not known"
+    # Here, because cryptography takes a while to import and hardly any run needs it.
+    from tests.authority import Authority
+
     folder = tempfile.mkdtemp(prefix="streamer-authority-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Authority(Path(folder))

@@ -13,7 +13,7 @@ import pytest
 from streamer.config import KafkaConfig
 from streamer.errors import ConfigError
 from streamer.kafka.tls import renew_tls, tls_context
-from tests.security import Authority
+from tests.authority import Authority
 
 
 @asynccontextmanager

@@ -21,10 +21,11 @@ from streamer.sandbox.local_kafka import LocalKafka
 from streamer.sandbox.simulator import Simulator
 from streamer.service.check import Verdict, findings
 from streamer.topic_specs import topic_specs
+from tests.authority import Authority
 from tests.processes import PATIENCE, Process, Said, started, streamer
 from tests.replica import INSTANT
 from tests.secured import environment
-from tests.security import OBSERVER, PASSWORDS, USER, Authority, Right, grant, revoke, rights_of_the_daemon
+from tests.security import OBSERVER, PASSWORDS, USER, Right, grant, revoke, rights_of_the_daemon
 from tests.settings_file import Table, settings_file
 
 SHORT_LOGIN = "SCRAM-SHA-256"

@@ -1,12 +1,14 @@
 """Whatever comes from outside: a value of ours or an error of ours, and never anything else.
 
-Lines of files against Python's own JSON, answers of Mews in every wrong shape, and settings that a tired person writes.
+Lines of files against Python's own JSON, keys against the other hash, answers of Mews in every wrong shape, bytes that
+are no signal, and settings that a tired person writes.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -14,12 +16,19 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from streamer.config import Config
+from streamer.core.checkpoint import Checkpoint
+from streamer.core.heeding import heed
+from streamer.core.partitioner import SEED, murmur2, murmur2_in_python
 from streamer.core.records import UNREADABLE, Reason, identify, why_no_record
+from streamer.core.signals import SignalRecord
 from streamer.errors import ConfigError, MewsUnavailableError
 from streamer.mews.answers import decode_added, decode_listed, decode_reason
-from streamer.model import Export
+from streamer.model import ConnectionName, EntityType, Export, StreamKey
 from tests.models.depth import DEEPER
 from tests.unit.config_files import CONNECTION, load
+
+STREAM = StreamKey(ConnectionName("alpine"), EntityType.BILL)
+NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 
 scalars = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=6)
 json_values = st.recursive(
@@ -59,6 +68,11 @@ def test_a_line_has_the_key_that_others_read_in_it_or_a_reason_to_have_none(line
         assert json.loads(line)["Id"].encode() == key
 
 
+@given(st.binary(max_size=80))
+def test_both_hashes_agree_on_any_key(key: bytes) -> None:
+    assert murmur2(key, SEED) == murmur2_in_python(key, SEED)
+
+
 # --- answers --------------------------------------------------------------------------------------------------
 
 fields = st.sampled_from(
@@ -83,6 +97,16 @@ def test_an_answer_of_mews_is_understood_or_is_no_answer(body: bytes) -> None:
         assert all(export.id == key for key, export in decode_listed(body).items())
     reason = decode_reason(body)
     assert reason is None or "\n" not in reason
+
+
+# --- signals --------------------------------------------------------------------------------------------------
+
+
+@given(st.binary(max_size=60))
+def test_bytes_that_are_no_signal_are_answered_and_change_nothing(value: bytes) -> None:
+    outcome = heed(STREAM, Checkpoint(), SignalRecord(41, str(STREAM), value), now=NOW)
+    assert outcome.checkpoint == Checkpoint(next_signal=42)
+    assert [event.name for event in outcome.events] == ["signal_rejected"]
 
 
 # --- settings -------------------------------------------------------------------------------------------------

@@ -1,23 +1,14 @@
 """The union of a file's blocks is the file, however it arrives and wherever it is cut or taken up again."""
 
-from collections.abc import Sequence
 from itertools import pairwise
 
-import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from streamer.core.blocks import Block, BlockLimits, Cut, DeadLetter, FileBlocks, FileToGather, Tally, digest_of
+from streamer.core.blocks import BlockLimits, Cut, digest_of
 from streamer.core.partitioner import partition_of
-from streamer.core.records import RECORD_OVERHEAD, Header, Reason, size_of
-from streamer.model import ConnectionName, EntityType, ExportId, StreamKey
+from streamer.core.records import RECORD_OVERHEAD, Reason, size_of
 from tests.unit.cases import cases
-
-EXPORT = ExportId("e1")
-STREAM = StreamKey(ConnectionName("alpine"), EntityType.BILL)
-PARTITIONS = 5
-BOM = b"\xef\xbb\xbf"
+from tests.unit.core.gathered import BOM, PARTITIONS, STREAM, blocks_from, check_invariants, facts, taken, whole
 
 FILE = (
     BOM
@@ -31,99 +22,6 @@ FILE = (
     + b'{"Id":"long","n":"' + b"x" * 80 + b'"}\n'
     + b'{"n":3,"Id":"d"}'
 )  # fmt: skip
-
-Record = tuple[int, bytes, bytes, list[Header]]
-
-
-class MemoryBatches:
-    """Keeps records as they were appended."""
-
-    def __init__(self) -> None:
-        self.records: list[Record] = []
-
-    def append(self, partition: int, key: bytes, value: bytes, headers: Sequence[Header]) -> None:
-        self.records.append((partition, key, value, list(headers)))
-
-
-def blocks_from(
-    start: Cut = Cut(),  # noqa: B008 (immutable)
-    *,
-    max_line_bytes: int = 64,
-    max_record_bytes: int = 10_000,
-    headers: bool = True,
-) -> FileBlocks[MemoryBatches]:
-    file = FileToGather(
-        export_id=EXPORT,
-        stream=STREAM,
-        index=2,
-        start=start,
-        partitions=PARTITIONS,
-        max_line_bytes=max_line_bytes,
-        max_record_bytes=max_record_bytes,
-        headers=headers,
-    )
-    return FileBlocks(file, MemoryBatches)
-
-
-def whole(
-    data: bytes, *, max_line_bytes: int = 64, max_record_bytes: int = 10_000, headers: bool = True
-) -> Block[MemoryBatches]:
-    """All of a file as one block, from one chunk."""
-    blocks = blocks_from(max_line_bytes=max_line_bytes, max_record_bytes=max_record_bytes, headers=headers)
-    blocks.feed(data)
-    blocks.finish()
-    return blocks.take()
-
-
-def taken(data: bytes, sizes: Sequence[int], start: Cut = Cut()) -> list[Block[MemoryBatches]]:  # noqa: B008
-    """The blocks of a file that arrives in chunks of these sizes, over and over: one block a chunk."""
-    blocks = blocks_from(start)
-    found = []
-    position = start.offset
-    turn = 0
-    while position < len(data):
-        size = sizes[turn % len(sizes)]
-        blocks.feed(data[position : position + size])
-        position += size
-        turn += 1
-        found.append(blocks.take())
-    blocks.finish()
-    found.append(blocks.take())
-    return found
-
-
-Facts = tuple[list[Record], list[DeadLetter], dict[int, Tally], tuple[int, int, int]]
-
-
-def facts(blocks: Sequence[Block[MemoryBatches]]) -> Facts:
-    """What a run of blocks says together."""
-    tallies: dict[int, Tally] = {}
-    for block in blocks:
-        for partition, tally in block.tallies.items():
-            tallies[partition] = tallies.get(partition, Tally()).plus(tally)
-    return (
-        [record for block in blocks for record in block.batches.records],
-        [plain(letter) for block in blocks for letter in block.dead_letters],
-        tallies,
-        (sum(b.lines for b in blocks), sum(b.records for b in blocks), sum(b.blank for b in blocks)),
-    )
-
-
-ORIGIN = blocks_from()._origin
-
-
-def plain(letter: DeadLetter) -> DeadLetter:
-    """The dead letter with an origin that compares equal."""
-    return msgspec.structs.replace(letter, origin=ORIGIN)
-
-
-def check_invariants(block: Block[MemoryBatches]) -> None:
-    assert block.lines == block.records + len(block.dead_letters) + block.blank
-    assert block.records == len(block.batches.records) == sum(t.records for t in block.tallies.values())
-    for partition, tally in block.tallies.items():
-        records = [r for r in block.batches.records if r[0] == partition]
-        assert tally.records == len(records) > 0
-        assert tally.digest == sum(digest_of(key, value) for _, key, value, _ in records) % 2**64
 
 
 def test_every_line_is_a_record_a_dead_letter_or_blank() -> None:
@@ -262,56 +160,3 @@ def test_digests_tell_key_from_value_and_are_those_of_xxh3() -> None:
 @cases(("size", "age", "full"), [(0, 0.0, False), (99, 1.9, False), (100, 0.0, True), (0, 2.0, True)])
 def test_a_block_is_full_by_size_or_by_age(size: int, age: float, full: bool) -> None:
     assert BlockLimits(bytes=100, seconds=2.0).is_full(size, age) is full
-
-
-lines = st.lists(
-    st.sampled_from(
-        [
-            *(b'{"Id":"%d"}' % n for n in range(8)),
-            '{"Id":"é","x":"\u2028"}'.encode(),
-            b"",
-            b" ",
-            b"{}",
-            b"\xff",
-            b'{"Id":"\xc3"}',
-            b"y" * 65,
-            BOM,
-        ]
-    ),
-    max_size=12,
-)
-files = st.builds(
-    lambda found, ending, last, mark: mark + ending.join([*found, last]),
-    lines,
-    st.sampled_from([b"\n", b"\r\n"]),
-    st.sampled_from([b"", b'{"Id":"last"}', b"\r", b" "]),
-    st.sampled_from([b"", BOM]),
-)
-
-
-@given(files, st.lists(st.integers(1, 90), min_size=1, max_size=5), st.data())
-def test_any_file_in_any_chunks_taken_up_anywhere_is_published_once(
-    data: bytes, sizes: list[int], draw: st.DataObject
-) -> None:
-    once = whole(data)
-    check_invariants(once)
-    found = taken(data, sizes)
-    assert facts(found) == facts([once])
-    done = draw.draw(st.integers(0, len(found) - 1))
-    cut = found[done].end
-    again = taken(data, sizes, cut)
-    assert facts([*found[: done + 1], *again]) == facts([once])
-    assert sum(block.size for block in found) == len(data)
-
-
-@given(st.permutations([b'{"Id":"%d"}\n' % n for n in range(9)]))
-def test_digests_do_not_depend_on_the_order_of_records(shuffled: list[bytes]) -> None:
-    assert whole(b"".join(shuffled)).tallies == whole(b"".join(sorted(shuffled))).tallies
-
-
-@given(st.lists(st.builds(Tally, st.integers(0, 10**6), st.integers(0, 2**64 - 1)), min_size=3, max_size=3))
-def test_tallies_add_up_in_any_grouping(three: list[Tally]) -> None:
-    a, b, c = three
-    assert a.plus(b).plus(c) == c.plus(a.plus(b)) == a.plus(b.plus(c))
-    assert a.plus(b).plus(c).digest == (a.digest + b.digest + c.digest) % 2**64
-    assert a.plus(Tally()) == a

@@ -1,135 +1,22 @@
-"""The table of differences, held against a dictionary that follows the rules word by word."""
+"""The table of differences between a topic and a snapshot."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from unittest import mock
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from streamer.core import differences
-from streamer.core.differences import UNTIMED, Budget, Table, Withholding, facts_of, microseconds, value_digest
+from streamer.core.differences import UNTIMED, Budget, Table, Withholding, microseconds
 from tests.unit.cases import cases
-
-HOUR = 3600
-
-
-def moment(second: int | None) -> str | None:
-    return None if second is None else f"2026-03-01T{second // HOUR:02}:{second // 60 % 60:02}:{second % 60:02}Z"
-
-
-BASE = int(microseconds([moment(0)])[0])
-
-
-@dataclass
-class Known:
-    """What the dictionary holds of a key."""
-
-    value: bytes | None
-    updated: int | None
-    timestamp: int
-    seen: bool = False
-
-
-Line = tuple[bytes, bytes, int | None]
-"""Key, value, and second of ``UpdatedUtc``."""
-
-
-class ByTheBook:
-    """Rules 2 to 5 for single lines."""
-
-    def __init__(self) -> None:
-        self.known: dict[bytes, Known] = {}
-
-    def take_back(self, key: bytes, value: bytes | None, updated: int | None, timestamp: int) -> None:
-        self.known[key] = Known(value, updated if value is not None else None, timestamp)
-
-    def judge(self, line: Line) -> bool:
-        key, value, updated = line
-        known = self.known.get(key)
-        if known is not None and known.value is not None:
-            known.seen = True
-            if known.value == value:
-                return False
-            if known.updated is not None and updated is not None and updated < known.updated:
-                return False
-        self.known[key] = Known(value, updated, 0, seen=True)
-        return True
-
-    def gone(self, before: int) -> set[bytes]:
-        return {
-            key
-            for key, known in self.known.items()
-            if known.value is not None
-            and not known.seen
-            and (known.timestamp if known.updated is None else known.updated) < before
-        }
-
-
-keys = st.sampled_from([b"%d" % n for n in range(12)])
-seconds = st.none() | st.integers(0, 9)
-values = st.sampled_from([b"x", b"y", b"z"])
-lines = st.tuples(keys, values, seconds)
-records = st.tuples(keys, st.none() | values, seconds, st.integers(0, 9))
-
-
-def judged(table: Table, batch: Sequence[Line], partition: int = 0) -> list[bool]:
-    found: list[bool] = table.judge(partition, facts(batch)).tolist()
-    return found
-
-
-def facts(batch: Sequence[Line]) -> differences.Facts:
-    digests = [value_digest(key, value) for key, value, _ in batch]
-    return facts_of([key for key, _, _ in batch], digests, [moment(updated) for _, _, updated in batch])
-
-
-def take_back(table: Table, batch: Sequence[tuple[bytes, bytes | None, int | None, int]], partition: int = 0) -> None:
-    table.take_back(
-        partition,
-        facts([(key, value or b"", updated if value else None) for key, value, updated, _ in batch]),
-        timestamps=np.array([BASE + t * 1_000_000 for *_, t in batch], dtype=np.int64),
-        tombstones=np.array([value is None for _, value, _, _ in batch], dtype=bool),
-    )
+from tests.unit.core.tables import BASE, facts, judged, moment, take_back
 
 
 @pytest.fixture(params=[2**19, 4], ids=["long runs", "short runs"], autouse=True)
 def longest_run(request: pytest.FixtureRequest) -> Iterator[None]:
     with mock.patch.object(differences, "_LONGEST_RUN", request.param):
         yield
-
-
-@given(
-    st.lists(st.lists(records, max_size=20), max_size=3),
-    st.lists(st.lists(lines, min_size=1, max_size=20), max_size=4),
-    st.integers(0, 9),
-)
-def test_a_table_says_what_the_rules_say(
-    read: list[list[tuple[bytes, bytes | None, int | None, int]]], snapshot: list[list[Line]], before: int
-) -> None:
-    table, book = Table(), ByTheBook()
-    for some in read:
-        if some:
-            take_back(table, some)
-        for record in some:
-            book.take_back(*record)
-    for batch in snapshot:
-        assert judged(table, batch) == [book.judge(line) for line in batch]
-    limit = BASE + before * 1_000_000
-    gone = book.gone(before)
-    assert table.gone_before(limit) == len(gone)
-    assert len(table) == len(book.known)
-    assert table.entities == sum(known.value is not None for known in book.known.values())
-    every = sorted(book.known) * 2
-    if every:
-        buried = table.bury(0, facts([(key, b"", None) for key in every]), limit)
-        # Each once, although each is met twice.
-        assert sorted(np.array(every)[buried].tolist()) == sorted(gone)
-        assert table.gone_before(limit) == 0
-        assert not table.bury(0, facts([(key, b"", None) for key in every]), limit).any()
 
 
 def test_what_is_seen_is_not_gone_and_its_line_is_judged_as_before() -> None:

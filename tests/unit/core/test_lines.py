@@ -1,57 +1,10 @@
 r"""Lines are the same wherever the chunks are cut, and ``\n`` alone ends them."""
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from streamer.core.lines import LineCutter, Lines, LongLine, is_blank, is_utf8
 from tests.unit.cases import cases
+from tests.unit.core.cut_lines import BOM, cut, expected, pieces_of
 
-BOM = b"\xef\xbb\xbf"
 FILE = BOM + b'{"a":1}\r\n\n  \t\r\n' + "{“\u2028”}\n".encode() + b"bad \xff\r\r\n" + b"x" * 40 + b"\r\nend\r"
-
-Found = tuple[int, int, bytes, int, bool]
-
-
-def told(run: Lines | LongLine) -> list[Found]:
-    """Every line of a run: number, offset, bytes without line ending, length, and whether it was too long."""
-    if isinstance(run, LongLine):
-        return [(run.line, run.offset, run.head, run.length, True)]
-    found: list[Found] = []
-    offset = run.offset
-    assert run.is_utf8 == all(is_utf8(raw) for raw in run.raw)
-    for number, raw in enumerate(run.raw, run.line):
-        assert run.has_returns or not raw.endswith(b"\r")
-        line = raw.removesuffix(b"\r")
-        found.append((number, offset, line, len(line), False))
-        offset += len(raw) + 1
-    return found
-
-
-def cut(pieces: list[bytes], *, limit: int = 1000, offset: int = 0, line: int = 0) -> list[Found]:
-    cutter = LineCutter(offset=offset, line=line, max_line_bytes=limit)
-    found = [line for piece in pieces for run in cutter.feed(piece) for line in told(run)]
-    found += [line for run in cutter.finish() for line in told(run)]
-    assert cutter.offset == offset + sum(map(len, pieces))
-    assert cutter.line == line + len(found)
-    return found
-
-
-def pieces_of(data: bytes, size: int) -> list[bytes]:
-    return [data[start : start + size] for start in range(0, len(data), size)]
-
-
-def expected(data: bytes, *, limit: int) -> list[Found]:
-    """The rules once more, slow and plain."""
-    offset = len(BOM) if data.startswith(BOM) else 0
-    lines = data[offset:].split(b"\n")
-    if not lines[-1]:
-        lines.pop()
-    found: list[Found] = []
-    for number, raw in enumerate(lines, 1):
-        line = raw.removesuffix(b"\r")
-        found.append((number, offset, line[:limit], len(line), len(line) > limit))
-        offset += len(raw) + 1
-    return found
 
 
 @cases("limit", [5, 8, 39, 40, 1000])
@@ -160,20 +113,3 @@ def test_json_whitespace_is_blank(line: bytes) -> None:
 @cases("line", [b"\x0b", b"\x0c", b"\xc2\xa0", b"\0", b" {} "])
 def test_anything_else_is_not_blank(line: bytes) -> None:
     assert not is_blank(line)
-
-
-some_bytes = st.lists(st.sampled_from([b"\n", b"\r", b"\xef", b"\xbb", b"\xbf", b"ab", b"x" * 9, b"\xc3\xa9"]))
-
-
-@given(st.lists(some_bytes.map(b"".join)), st.integers(1, 12))
-def test_any_bytes_in_any_chunks_give_the_same_lines(pieces: list[bytes], limit: int) -> None:
-    assert cut(pieces, limit=limit) == expected(b"".join(pieces), limit=limit)
-
-
-@given(some_bytes.map(b"".join), some_bytes.map(b"".join))
-def test_a_cutter_that_starts_at_a_line_finds_the_rest(before: bytes, after: bytes) -> None:
-    before += b"\n"
-    whole = cut([before + after])
-    first = cut([before])
-    rest = cut([after], offset=len(before), line=len(first))
-    assert first + rest == whole

@@ -5,8 +5,6 @@ from collections.abc import Callable
 from importlib.util import module_from_spec
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from streamer.core import partitioner
 from streamer.core.partitioner import (
@@ -41,11 +39,6 @@ def test_a_negative_hash_loses_its_sign_bit_and_not_its_sign(key: bytes, partiti
 
 def test_one_partition_takes_all() -> None:
     assert partition_of(b"anything", 1) == 0
-
-
-@given(st.binary(max_size=80))
-def test_both_hashes_agree_on_any_key(key: bytes) -> None:
-    assert murmur2(key, SEED) == murmur2_in_python(key, SEED)
 
 
 def test_the_hash_in_use_passes_the_check() -> None:

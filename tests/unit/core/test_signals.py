@@ -7,8 +7,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from streamer.core.checkpoint import Checkpoint, Completed, WantedSnapshot
 from streamer.core.heeding import Remains, heed, heed_unconfigured, writes_in
@@ -258,11 +256,6 @@ def test_nonsense_is_answered_with_a_reason_that_repeats_none_of_it(value: bytes
     assert "explode" not in reason
     with pytest.raises(SignalError):
         parse_signal(value)
-
-
-@given(st.binary(max_size=60))
-def test_no_bytes_whatever_are_fatal(value: bytes) -> None:
-    rejected(value, Checkpoint(state=PUBLISHING))
 
 
 @cases(

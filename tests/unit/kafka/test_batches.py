@@ -3,60 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
 
 import aiokafka
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
-from hypothesis import given
-from hypothesis import strategies as st
 
-from streamer.kafka.batches import RecordBatches
-from streamer.kafka.encoded_batches import BatchFormat
 from tests.unit.cases import cases
-
-LIMIT = 300
-NOW = 1_700_000_000_000
-
-
-def builder() -> Any:
-    return BatchBuilder(LIMIT, 0)
-
-
-def record_batches() -> RecordBatches:
-    return RecordBatches(builder, timestamp=NOW, format=BatchFormat(batch_bytes=LIMIT, zstd=False, transactional=False))
-
-
-def records_in(builders: Any) -> list[tuple[bytes, bytes | None, list[tuple[str, bytes]]]]:
-    return [
-        (record.key, record.value, list(record.headers))
-        for one in builders
-        for record in MemoryRecords(bytes(one._build())).next_batch()
-    ]
-
-
-values = st.binary(max_size=2 * LIMIT)
-appended = st.lists(st.tuples(st.integers(0, 2), st.none() | values, st.booleans()), max_size=25)
-
-
-@given(appended)
-def test_every_partition_gets_its_records_in_order_whatever_their_sizes(
-    records: list[tuple[int, bytes | None, bool]],
-) -> None:
-    batches = record_batches()
-    expected: dict[int, list[tuple[bytes, bytes | None, list[tuple[str, bytes]]]]] = {}
-    for number, (partition, value, has_headers) in enumerate(records):
-        headers = [("ce_id", b"%d" % number)] if has_headers else []
-        batches.append(partition, b"%d" % number, value, headers)
-        expected.setdefault(partition, []).append((b"%d" % number, value, headers))
-    closed = batches.close()
-    assert all(one.closed() for builders in closed.values() for one in builders)
-    assert all(one.record_count() > 0 for builders in closed.values() for one in builders)
-    assert {p: sum(one.record_count() for one in builders) for p, builders in closed.items()} == {
-        p: len(group) for p, group in expected.items()
-    }
-    assert all(one.size() <= LIMIT or one.record_count() == 1 for builders in closed.values() for one in builders)
-    assert {p: records_in(builders) for p, builders in closed.items()} == expected
+from tests.unit.kafka.small_batches import LIMIT, NOW, builder, record_batches, records_in
 
 
 def test_a_batch_is_filled_before_the_next_begins() -> None:

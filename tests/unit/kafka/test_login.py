@@ -11,7 +11,7 @@ import pytest
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaConnectionError
 
-from streamer.config import KafkaConfig
+from streamer.config_kafka import KafkaConfig
 from streamer.errors import ConfigError
 from streamer.kafka import login
 from streamer.kafka.connection import client_options, describe

@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from streamer.errors import MewsUnavailableError
 from streamer.mews.polling import ExportPolls, next_poll
@@ -135,19 +133,6 @@ async def test_closing_cancels_whoever_still_waits(exports: MemoryExports) -> No
 )
 def test_the_next_poll_is_the_next_point_of_the_grid(now: float, interval: float, phase: float, at: float) -> None:
     assert next_poll(now, interval, phase) == at
-
-
-@given(st.floats(0, 1e9), st.floats(0.5, 1e6), st.floats(0, 1e6))
-def test_the_next_poll_is_always_later_but_not_by_more_than_two_intervals(
-    now: float, interval: float, phase: float
-) -> None:
-    assert now < next_poll(now, interval, phase) <= now + 2 * interval
-
-
-@given(st.floats(0, 1e6), st.floats(0, 0.999))
-def test_streams_that_ask_within_one_interval_poll_at_one_moment(start: float, share: float) -> None:
-    grid = next_poll(start, 300.0)
-    assert next_poll(grid + share * 299.0, 300.0) == grid + 300.0
 
 
 def test_an_interval_must_be_positive() -> None:
