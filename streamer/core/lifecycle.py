@@ -67,6 +67,9 @@ from streamer.core.states import (
 from streamer.errors import StreamerError
 from streamer.model import ExportId, ExportKind, StreamKey
 
+_Own = Due | OfRequest | OfExport | LookedAt
+"""What each active state answers in its own way; to be refused or taken out is the same for all."""
+
 
 class LifecycleError(StreamerError):
     """An input met a state in which it can't happen: a defect of this program."""
@@ -76,8 +79,22 @@ def transition(stream: StreamKey, checkpoint: Checkpoint, event: Input, *, now: 
     """The state that follows, with the events that announce it. Raises ``LifecycleError`` for an impossible pair."""
     state = checkpoint.state
     match state:
+        case Stopped():
+            return _from_stopped(stream, checkpoint, state, event, now=now)
+        case Retiring() | Retired():
+            return _from_retiring(stream, checkpoint, state, event, now=now)
+        case _:
+            return _from_active(stream, checkpoint, state, event, now=now)
+
+
+def _from_active(stream: StreamKey, checkpoint: Checkpoint, state: Active, event: Input, *, now: datetime) -> Outcome:
+    if isinstance(event, Refused):
+        return Outcome(_stopped(checkpoint, event, state, now=now))
+    if isinstance(event, TakenOut):
+        return after_taking_out(stream, checkpoint, event, now=now)
+    match state:
         case Idle():
-            return _from_idle(stream, checkpoint, state, event, now=now)
+            return _from_idle(checkpoint, state, event, now=now)
         case Requesting():
             return _from_requesting(stream, checkpoint, state, event, now=now)
         case Waiting():
@@ -86,15 +103,11 @@ def transition(stream: StreamKey, checkpoint: Checkpoint, event: Input, *, now: 
             return _from_publishing(stream, checkpoint, state, event, now=now)
         case Reconciling():
             return _from_reconciling(stream, checkpoint, state, event, now=now)
-        case Stopped():
-            return _from_stopped(stream, checkpoint, state, event, now=now)
-        case Retiring() | Retired():
-            return _from_retiring(stream, checkpoint, state, event, now=now)
         case _:
             assert_never(state)
 
 
-def _from_idle(stream: StreamKey, checkpoint: Checkpoint, state: Idle, event: Input, *, now: datetime) -> Outcome:
+def _from_idle(checkpoint: Checkpoint, state: Idle, event: _Own, *, now: datetime) -> Outcome:
     match event:
         case Due():
             cycle = checkpoint.cycle + 1
@@ -102,17 +115,13 @@ def _from_idle(stream: StreamKey, checkpoint: Checkpoint, state: Idle, event: In
             # What was wanted is remembered by the request from here on.
             met = {"wanted_window": False} if event.kind is ExportKind.WINDOW else {"wanted_snapshot": None}
             return Outcome(checkpoint.moved_to(Requesting(request=request), cycle=cycle, **met))
-        case Refused():
-            return Outcome(_stopped(checkpoint, event, state, now=now))
-        case TakenOut():
-            return after_taking_out(stream, checkpoint, event, now=now)
         case _:
             never: OfRequest | OfExport | LookedAt = event
             raise _impossible(state, never)
 
 
 def _from_requesting(
-    stream: StreamKey, checkpoint: Checkpoint, state: Requesting, event: Input, *, now: datetime
+    stream: StreamKey, checkpoint: Checkpoint, state: Requesting, event: _Own, *, now: datetime
 ) -> Outcome:
     match event:
         case Retried():
@@ -139,16 +148,12 @@ def _from_requesting(
             told = Writer(stream, state.request, None, now).export_blocked(event.reason)
             # One event for one blockage, however often Mews has to repeat itself.
             return Outcome(noted, () if state.blocked_since else (told,))
-        case Refused():
-            return Outcome(_stopped(checkpoint, event, state, now=now))
-        case TakenOut():
-            return after_taking_out(stream, checkpoint, event, now=now)
         case _:
             never: Due | OfExport | LookedAt = event
             raise _impossible(state, never)
 
 
-def _from_waiting(stream: StreamKey, checkpoint: Checkpoint, state: Waiting, event: Input, *, now: datetime) -> Outcome:
+def _from_waiting(stream: StreamKey, checkpoint: Checkpoint, state: Waiting, event: _Own, *, now: datetime) -> Outcome:
     match event:
         case Ready():
             publishing = Publishing(
@@ -166,17 +171,13 @@ def _from_waiting(stream: StreamKey, checkpoint: Checkpoint, state: Waiting, eve
             return after_failure(stream, checkpoint, state, event, now=now)
         case Abandoned():
             return after_abandonment(stream, checkpoint, state, event, now=now)
-        case Refused():
-            return Outcome(_stopped(checkpoint, event, state, now=now))
-        case TakenOut():
-            return after_taking_out(stream, checkpoint, event, now=now)
         case _:
             never: Due | OfRequest | Published | Overflowed | Entombed | LookedAt = event
             raise _impossible(state, never)
 
 
 def _from_publishing(
-    stream: StreamKey, checkpoint: Checkpoint, state: Publishing, event: Input, *, now: datetime
+    stream: StreamKey, checkpoint: Checkpoint, state: Publishing, event: _Own, *, now: datetime
 ) -> Outcome:
     match event:
         case Published():
@@ -190,27 +191,19 @@ def _from_publishing(
             refused = Refused(reason=event.reason, look_at=event.look_at)
             stopped = _stopped(checkpoint, refused, Idle(), now=now)
             return Outcome(msgspec.structs.replace(stopped, **wanted_again(checkpoint, state.request)), (told,))
-        case Refused():
-            return Outcome(_stopped(checkpoint, event, state, now=now))
-        case TakenOut():
-            return after_taking_out(stream, checkpoint, event, now=now)
         case _:
             never: Due | OfRequest | Ready | Entombed | LookedAt = event
             raise _impossible(state, never)
 
 
 def _from_reconciling(
-    stream: StreamKey, checkpoint: Checkpoint, state: Reconciling, event: Input, *, now: datetime
+    stream: StreamKey, checkpoint: Checkpoint, state: Reconciling, event: _Own, *, now: datetime
 ) -> Outcome:
     match event:
         case Entombed():
             return after_tombstones(stream, checkpoint, state, event, now=now)
         case Abandoned():
             return after_abandonment(stream, checkpoint, state, event, now=now)
-        case Refused():
-            return Outcome(_stopped(checkpoint, event, state, now=now))
-        case TakenOut():
-            return after_taking_out(stream, checkpoint, event, now=now)
         case _:
             never: Due | OfRequest | Ready | Published | Overflowed | Ended | LookedAt = event
             raise _impossible(state, never)
