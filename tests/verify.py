@@ -1,7 +1,7 @@
 r"""Proves or disproves that what consumers can see is what Mews served: every line once, every promise kept.
 
 Independent of the product on purpose: nothing of ``streamer`` is imported, so a mistake in its partitioner, its line
-splitter or its digests is not repeated here. What is right is taken from the design alone (sections 1, 3 and 4.2).
+splitter or its digests is not repeated here. What is right is what ``docs/consumers.md`` promises.
 
 ``verify`` compares plain values, so that doctored ones can show that it is able to fail.
 """

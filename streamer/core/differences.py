@@ -299,7 +299,7 @@ def _gone(flags: Array, updated: Array, moment: int) -> Array:
 
 
 class Withholding(msgspec.Struct, frozen=True):
-    """What tells whether a snapshot's tombstones may be written (design 4.6, rule 6)."""
+    """What tells whether a snapshot's tombstones may be written (decision 0022)."""
 
     gone: int
     unseen: int

@@ -1,6 +1,7 @@
-"""What is done to the lines of an export before they are published: held against their schema, and veiled.
+"""What is done to the lines of an export before they are published: held against their schema, veiled, or kept out.
 
-Both are off unless the settings ask for them, and then there is no preparation at all.
+The first two are off unless the settings ask for them, and nobody is kept out who was not erased: mostly there is no
+preparation at all.
 """
 
 from __future__ import annotations

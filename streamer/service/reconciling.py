@@ -2,7 +2,7 @@
 
 The table that this rests on is good for one session: it is read back to where the topic ended after the session's
 producer had started, and whatever that producer commits since is put into it as it is gathered. Every session, and so
-every restart, begins with a new one (design 4.6, rules 2 and 3).
+every restart, begins with a new one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reads the topics and proves or disproves promises 1 and 2 against the events (design, section 1).
+"""Reads the topics and proves or disproves, against the events, that every line of every export is there once.
 
 Order matters where a daemon works meanwhile: first the ends of the topics are measured, then the events are read to
 theirs, so every record below an end has its export's first event among those read.

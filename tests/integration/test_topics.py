@@ -19,7 +19,7 @@ MINUTE = 60_000
 HOUR, DAY = 60 * MINUTE, 24 * 60 * MINUTE
 EVERYWHERE = {"unclean.leader.election.enable": "false", "message.timestamp.type": "CreateTime"}
 
-# Design 3.1, word for word.
+# As docs/consumers.md promises them.
 ENTITIES = {
     "cleanup.policy": "compact",
     "min.compaction.lag.ms": str(DAY),

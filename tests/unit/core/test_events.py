@@ -1,4 +1,4 @@
-"""Events say what the design's section 3.3 promises, and are named once and for all."""
+"""Events say what consumers are promised, and are named once and for all."""
 
 from __future__ import annotations
 
