@@ -30,7 +30,6 @@ TRIES = 3
 LEDGER_BEGINS = datetime(2012, 1, 1, tzinfo=UTC)
 """Before any ledger of Mews: there is no snapshot of a ledger, so its first window starts here."""
 
-_SECOND = timedelta(seconds=1)
 _DAY = timedelta(days=1)
 
 

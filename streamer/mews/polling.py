@@ -85,16 +85,14 @@ class ExportPolls:
                     answer.set_result(found.get(export_id))
 
 
-def next_poll(now: float, interval: float, phase: float = 0.0) -> float:
-    """The first time after ``now`` that is ``phase`` plus a whole number of ``interval``; all in seconds of
-    one clock.
+def next_poll(now: float, interval: float) -> float:
+    """The first time after ``now`` that is a whole number of ``interval``; both in seconds of one clock.
 
-    Streams with the same interval and phase poll at the same moments, so that ``ExportPolls`` can ask for all
-    of them in one call. A connection's own phase keeps connections apart.
+    Streams with the same interval poll at the same moments, so that ``ExportPolls`` can ask for all in one call.
     """
     if interval <= 0:
         raise ValueError("a poll interval must be positive")
-    turn = math.floor((now - phase) / interval) + 1
-    at = phase + turn * interval
+    turn = math.floor(now / interval) + 1
+    at = turn * interval
     # Division and multiplication round apart for large clocks and odd intervals.
-    return at if at > now else phase + (turn + 1) * interval
+    return at if at > now else (turn + 1) * interval

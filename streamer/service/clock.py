@@ -62,7 +62,3 @@ class Clock:
                 await self.stopping.wait()
         except TimeoutError:
             return
-
-    async def rest_until(self, moment: datetime) -> None:
-        """Wait until the wall clock says ``moment``, or until the daemon is to stop."""
-        await self.rest((moment - self.now()).total_seconds())

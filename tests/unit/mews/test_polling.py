@@ -120,19 +120,9 @@ async def test_closing_cancels_whoever_still_waits(exports: MemoryExports) -> No
     assert waiting.cancelled()
 
 
-@cases(
-    ("now", "interval", "phase", "at"),
-    [
-        (0, 300, 0, 300),
-        (299, 300, 0, 300),
-        (300, 300, 0, 600),
-        (1000, 300, 40, 1240),
-        (39, 300, 40, 40),
-        (-1, 300, 0, 0),
-    ],
-)
-def test_the_next_poll_is_the_next_point_of_the_grid(now: float, interval: float, phase: float, at: float) -> None:
-    assert next_poll(now, interval, phase) == at
+@cases(("now", "at"), [(0, 300), (299, 300), (300, 600), (1000, 1200), (-1, 0)])
+def test_the_next_poll_is_the_next_point_of_the_grid(now: float, at: float) -> None:
+    assert next_poll(now, 300) == at
 
 
 def test_an_interval_must_be_positive() -> None:
