@@ -8,7 +8,7 @@ import uuid
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from tests.committed import high_watermarks
-from tests.fakes import Record
+from tests.memory_kafka import Record
 from tests.secured import client
 
 

@@ -20,7 +20,7 @@ from streamer.model import ConnectionName, EntityType, Export, ExportId, ExportS
 from streamer.sandbox.simulator import Simulator
 from streamer.sandbox.simulator_settings import SimulatorSettings
 from streamer.service.asking import Exports
-from tests.fakes import MemoryMews
+from tests.memory_mews import MemoryMews
 from tests.unit.mews.virtual_clock import VirtualClock
 
 START = datetime(2026, 3, 10, 12, 0, 0, tzinfo=UTC)

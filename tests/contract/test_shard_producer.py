@@ -26,7 +26,7 @@ from streamer.model import Shard
 from tests.brokers import Kafka
 from tests.contract.committed import committed
 from tests.contract.kafka_settings import settings_for
-from tests.fakes import MemoryKafka, Record
+from tests.memory_kafka import MemoryKafka, Record
 
 LARGEST = 20_000
 PARTITIONS = 3

@@ -35,7 +35,8 @@ from streamer.errors import (
     StreamerError,
 )
 from streamer.model import Export, ExportId, ExportStatus
-from tests.fakes import MemoryMews, Trouble
+from tests.memory_kafka import Trouble
+from tests.memory_mews import MemoryMews
 from tests.unit.service.life_bench import INTERVAL, KEY, SHARD, Bench
 from tests.unit.virtual_loop import VirtualLoop
 

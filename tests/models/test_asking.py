@@ -21,7 +21,7 @@ from streamer.errors import (
     RateLimitedError,
 )
 from streamer.model import ExportStatus
-from tests.fakes import Record, Trouble
+from tests.memory_kafka import Record, Trouble
 from tests.unit.service.life_bench import BLOCKED_LIMIT, KEY, LIFE, SHARD, Bench
 
 HOUR = 3600.0

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.fakes import Record, Trouble
+from tests.memory_kafka import Record, Trouble
 from tests.unit.service.life_bench import BILLS, DEAD, FILES, Bench, expected, summary
 
 TROUBLES = [Trouble.BATCH_FAILS, Trouble.DIES_BEFORE_COMMIT, Trouble.DIES_AFTER_COMMIT]

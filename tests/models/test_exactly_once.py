@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.fakes import Trouble
+from tests.memory_kafka import Trouble
 from tests.unit.cases import cases
 from tests.unit.service.life_bench import BILLS, LIFE, Bench
 

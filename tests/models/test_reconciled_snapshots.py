@@ -14,7 +14,7 @@ from streamer.core.states import Counts, Publishing, Reconciling
 from streamer.errors import KafkaUnavailableError
 from streamer.kafka.reading_back import Source
 from streamer.model import ExportId, ExportStatus
-from tests.fakes import Record, Trouble
+from tests.memory_kafka import Record, Trouble
 from tests.unit.cases import cases
 from tests.unit.service.life_bench import BILLS, START
 from tests.unit.service.moving_bench import FIRST, SECOND, Moving, files_of, line

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from streamer.core.differences import BYTES_PER_ENTITY, Budget
-from tests.fakes import Trouble
+from tests.memory_kafka import Trouble
 from tests.unit.service.moving_bench import FIRST, SECOND, Moving
 
 

@@ -18,7 +18,7 @@ from streamer.service.reconciling import Reconciler
 from streamer.service.retiring import Retirement
 from streamer.service.shard import OwnedShard
 from streamer.service.unconfigured import Leavings, Unconfigured
-from tests.fakes import Record, Trouble
+from tests.memory_kafka import Record, Trouble
 from tests.unit.cases import cases
 from tests.unit.service.life_bench import BILLS, KEY, SHARD, Bench
 

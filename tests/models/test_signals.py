@@ -8,7 +8,7 @@ import pytest
 
 from streamer.core.signals import SnapshotNow
 from streamer.core.states import Publishing
-from tests.fakes import Trouble
+from tests.memory_kafka import Trouble
 from tests.unit.service.life_bench import Bench
 
 LINES = b"".join(b'{"Id":"%02d"}\n' % n for n in range(10))

@@ -15,7 +15,7 @@ from streamer.core.checkpoint import Checkpoint, encode_checkpoint
 from streamer.core.states import Idle, Stopped
 from streamer.errors import MewsUnavailableError
 from streamer.model import Export, ExportFile, ExportId, ExportStatus, Link
-from tests.fakes import Trouble
+from tests.memory_kafka import Trouble
 from tests.unit.service.life_bench import BILLS, CHECKPOINTS, INTERVAL, KEY, LIFE, START, Bench
 
 HOUR = 3600.0

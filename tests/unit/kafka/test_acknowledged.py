@@ -11,7 +11,7 @@ from streamer.errors import KafkaUnavailableError, NotOwnerError, ProducerLostEr
 from streamer.kafka.acknowledged import PROOF_SECONDS, AcknowledgedProducer
 from streamer.kafka.encoded_batches import BatchFormat
 from streamer.kafka.sending import Message, Offsets
-from tests.fakes import MemoryKafka, PlainMemoryProducer, Record, Trouble
+from tests.memory_kafka import MemoryKafka, PlainMemoryProducer, Record, Trouble
 
 BILLS, EVENTS, CHECKPOINTS = "bill", "exports", "checkpoints"
 

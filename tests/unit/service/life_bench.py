@@ -36,16 +36,9 @@ from streamer.service.reconciling import Reconciler, ReconcileSettings
 from streamer.service.session import Session, ShardTopics, take_over
 from streamer.service.shard import OwnedShard
 from streamer.service.stream import Stream
-from tests.fakes import (
-    MemoryCheckpoints,
-    MemoryGroup,
-    MemoryHost,
-    MemoryKafka,
-    MemoryMews,
-    MemoryTopicReader,
-    Record,
-    json_of,
-)
+from tests.memory_kafka import MemoryKafka, Record, json_of
+from tests.memory_mews import MemoryHost, MemoryMews
+from tests.memory_readers import MemoryCheckpoints, MemoryGroup, MemoryTopicReader
 
 START = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 WINDOWS = UpdateWindows(overlap=timedelta(minutes=10), margin=timedelta(minutes=1))

@@ -9,7 +9,7 @@ from typing import Any
 from streamer.core.blocks import digest_of
 from streamer.core.checkpoint import Checkpoint
 from streamer.core.events import Outcome
-from tests.fakes import Record
+from tests.memory_kafka import Record
 from tests.unit.service.life_bench import BILLS, SHARD, Bench, expected
 
 World = Mapping[str, int]

@@ -11,7 +11,7 @@ from streamer.core.events import Outcome
 from streamer.errors import FencedError, NotOwnerError, ProducerLostError
 from streamer.model import ConnectionName, EntityType, StreamKey
 from streamer.service.session import Session
-from tests.fakes import MemoryKafka
+from tests.memory_kafka import MemoryKafka
 from tests.unit.service.life_bench import CHECKPOINTS, KEY, SHARD, Bench
 
 

@@ -17,7 +17,7 @@ from streamer.errors import DownloadBrokenError, ExportLostError
 from streamer.model import ExportStatus
 from streamer.service.ahead import END, Chunks, one_ahead
 from streamer.service.clock import Clock
-from tests.fakes import Trouble
+from tests.memory_kafka import Trouble
 from tests.unit.service.life_bench import BILLS, CHECKPOINTS, DEAD, KEY, SHARD, Bench
 
 LINES = b"".join(b'{"Id":"%02d"}\n' % n for n in range(10))

@@ -21,7 +21,8 @@ from streamer.kafka.sending import Confirm
 from streamer.metrics import Metrics
 from streamer.model import ConnectionName, EntityType, ExportId, ExportKind, Shard, StreamKey
 from streamer.service.session import Decision, Session, take_over
-from tests.fakes import Trouble, entry_of, json_of
+from tests.memory_kafka import Trouble, json_of
+from tests.memory_readers import entry_of
 from tests.unit.service.life_bench import CHECKPOINTS, DEAD, EVENTS, KEY, SHARD, TOPICS, Bench
 
 OTHER = StreamKey(ConnectionName("other"), EntityType.COMPANY)

@@ -16,7 +16,7 @@ from streamer.kafka.producer import TransactionalProducer
 from streamer.model import Shard, StreamKey
 from streamer.service.session import Session
 from streamer.service.shard import OwnedShard, Sessions
-from tests.fakes import Trouble
+from tests.memory_kafka import Trouble
 from tests.unit.service.life_bench import KEY, SHARD, Bench
 
 

@@ -1,4 +1,4 @@
-"""Kafka, Mews and the group in memory, as far as the service sees them.
+"""Kafka in memory, as far as a shard's producers see it.
 
 ``MemoryProducer`` stands where aiokafka's producer stands, below the real producers of a shard, and ``MemoryKafka``
 keeps what a ``read_committed`` consumer would see. ``tests/contract/test_shard_producer.py`` holds it and a real broker
@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -25,14 +23,7 @@ from aiokafka.errors import (
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
-from streamer.core.checkpoint import CheckpointError, decode_checkpoint
 from streamer.core.partitioner import partition_of
-from streamer.core.scope import Scope
-from streamer.errors import RetriableError
-from streamer.kafka.checkpoints import Entry, prevailing
-from streamer.kafka.reading_back import Ends, Slice, Source, slice_of
-from streamer.mews.api import Accepted
-from streamer.model import EntityType, Export, ExportFile, ExportId, ExportStatus, Link, Shard, Window
 
 
 class Record(NamedTuple):
@@ -290,207 +281,6 @@ def _as_read(record: Any) -> Record:
 
 class _Delivered(NamedTuple):
     offset: int
-
-
-class MemoryTopicReader:
-    """Reads a topic back, ``slice_records`` at a time; ``on_slice`` is called at each."""
-
-    def __init__(self, kafka: MemoryKafka) -> None:
-        self.slice_records = 3
-        self.reads: list[str] = []
-        self.on_slice: Callable[[], object] = lambda: None
-        self.troubles: list[Exception] = []
-        self._kafka = kafka
-
-    async def __aenter__(self) -> MemoryTopicReader:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        pass
-
-    async def ends(self, topic: str, partitions: int, *, since: int | None = None) -> Mapping[int, Ends]:
-        await asyncio.sleep(0)
-        self.reads.append(topic)
-        if self.troubles:
-            raise self.troubles.pop(0)
-        found = {}
-        for partition in range(partitions):
-            records = self._records(topic, partition)
-            recent = [record.offset for record in records if record.timestamp >= (since or 0)]
-            end = records[-1].offset + 1 if records else 0
-            found[partition] = Ends(recent[0] if recent else end, end)
-        return found
-
-    async def slices(self, topic: str, partition: int, ends: Ends, source: Source) -> AsyncGenerator[Slice, None]:
-        within = [r for r in self._records(topic, partition) if ends.start <= r.offset < ends.end]
-        for start in range(0, len(within), self.slice_records):
-            await asyncio.sleep(0)
-            self.on_slice()
-            yield slice_of(within[start : start + self.slice_records], source)
-
-    def _records(self, topic: str, partition: int) -> list[Record]:
-        return [record for record in self._kafka.committed(topic) if record.partition == partition]
-
-
-class MemoryCheckpoints:
-    """The table of all streams, up to date as of the last ``read_to_end``."""
-
-    def __init__(self, kafka: MemoryKafka, topic: str) -> None:
-        self.entries: dict[str, Entry] = {}
-        self._kafka = kafka
-        self._topic = topic
-
-    async def read_to_end(self, shard: Shard) -> None:
-        await asyncio.sleep(0)
-        read: dict[str, Entry] = {}
-        for record in self._kafka.committed(self._topic):
-            if record.partition == shard and record.value is not None:
-                key = record.key.decode()
-                read[key] = prevailing(read.get(key), entry_of(record.partition, record.value))
-        self.entries.update(read)
-
-
-def entry_of(partition: int, value: bytes) -> Entry:
-    try:
-        return Entry(Shard(partition), decode_checkpoint(value))
-    except CheckpointError as error:
-        return Entry(Shard(partition), None, str(error))
-
-
-class MemoryGroup:
-    """The group. ``refusals`` are used up by proofs, the first first; ``on_proof`` is called at each."""
-
-    def __init__(self) -> None:
-        self.refusals: list[Exception | None] = []
-        self.on_proof: Callable[[], object] = lambda: None
-        self.proofs = 0
-
-    async def prove(self, shard: Shard) -> None:
-        await asyncio.sleep(0)
-        self.proofs += 1
-        if self.refusals and (refusal := self.refusals.pop(0)) is not None:
-            raise refusal
-        self.on_proof()
-
-
-class MemoryMews:
-    """Exports of the files that it is told of.
-
-    ``adds`` and ``answers`` are used up by calls, the first first: errors are raised, a status is that of an export
-    that is asked for; with nothing left an export is accepted, then ready. ``hold`` keeps an answer of ``add`` back.
-    """
-
-    def __init__(self, files: Sequence[bytes]) -> None:
-        self.files = {f"part-{n}.jsonl": content for n, content in enumerate(files)}
-        self.adds: list[Exception | None] = []
-        self.answers: list[ExportStatus | Exception | Export | None] = []
-        self.hold: asyncio.Event | None = None
-        self.added: list[ExportId] = []
-        self.asked: list[tuple[Window | None, Scope]] = []
-        self._told: dict[ExportId, tuple[str, Window | None]] = {}
-        self.now: Callable[[], datetime | None] = lambda: None
-        """What its answers' dates say."""
-        self.is_heard = False
-        """Whether this process has had an answer."""
-        self.add_calls = 0
-        self.fetches = 0
-        self.on_add: Callable[[], object] = lambda: None
-
-    @property
-    def server_now(self) -> datetime | None:
-        return self.now() if self.is_heard else None
-
-    async def add(
-        self, entity_type: EntityType, *, window: Window | None, scope: Scope, within: float | None = None
-    ) -> Accepted:
-        if within is not None and within <= 0:
-            raise RetriableError("the request would leave too late")
-        self.add_calls += 1
-        self.on_add()
-        scripted = self.adds.pop(0) if self.adds else None
-        self.asked.append((window, scope))
-        self.is_heard = True
-        if scripted is None:
-            self.added.append(ExportId(f"e{len(self.added) + 1}"))
-            self._told[self.added[-1]] = entity_type.value, window
-        answer = scripted or Accepted(self._export(self.added[-1], ExportStatus.PENDING), self.now())
-        if self.hold is not None:
-            await self.hold.wait()
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    async def fetch(self, export_id: ExportId) -> Export | None:
-        await asyncio.sleep(0)
-        self.fetches += 1
-        self.is_heard = True
-        answer = self.answers.pop(0) if self.answers else ExportStatus.SUCCESS
-        if isinstance(answer, Exception):
-            raise answer
-        if answer is None or isinstance(answer, Export):
-            return answer
-        return self._export(export_id, answer, self.listed() if answer is ExportStatus.SUCCESS else ())
-
-    def _export(self, export_id: ExportId, status: ExportStatus, files: tuple[ExportFile, ...] = ()) -> Export:
-        entity_type, window = self._told.get(export_id, ("", None))
-        return Export(export_id, status, files, raw_status="Dozing", entity_type=entity_type, window=window)
-
-    def listed(self) -> tuple[ExportFile, ...]:
-        """The files with fresh links."""
-        return tuple(
-            ExportFile(Link(f"https://blobs.test/{name}?sig={self.fetches}"), len(content))
-            for name, content in self.files.items()
-        )
-
-
-class MemoryHost:
-    """Serves the files of ``MemoryMews`` in small chunks.
-
-    ``pauses`` holds back what follows a byte of a file, ``(name, offset)``, for so many seconds, once. ``breaks`` are
-    errors that the next chunks meet instead, used up by them.
-    """
-
-    def __init__(self, mews: MemoryMews, *, chunk_size: int = 16) -> None:
-        self.chunk_size = chunk_size
-        self.pauses: dict[tuple[str, int], float] = {}
-        self.breaks: list[Exception] = []
-        self.served = 0
-        self.opened: list[tuple[str, int]] = []
-        self.etag: str | None = '"v1"'
-        self._mews = mews
-
-    @asynccontextmanager
-    async def open(
-        self, file: ExportFile, *, offset: int, tail: bytes = b"", etag: str | None = None
-    ) -> AsyncGenerator[MemoryBody, None]:
-        assert etag in (None, self.etag)
-        self.opened.append((file.name, offset))
-        yield MemoryBody(self, file.name, self._mews.files[file.name], offset)
-
-
-class MemoryBody:
-    """One download."""
-
-    def __init__(self, host: MemoryHost, name: str, content: bytes, offset: int) -> None:
-        self.etag = host.etag
-        self.position = offset
-        self._host = host
-        self._name = name
-        self._content = content
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        await asyncio.sleep(self._host.pauses.pop((self._name, self.position), 0.0))
-        if self._host.breaks:
-            raise self._host.breaks.pop(0)
-        chunk = self._content[self.position : self.position + self._host.chunk_size]
-        if not chunk:
-            raise StopAsyncIteration
-        self.position += len(chunk)
-        self._host.served += len(chunk)
-        return chunk
 
 
 def json_of(value: bytes | None) -> dict[str, Any]:
