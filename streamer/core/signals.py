@@ -11,7 +11,6 @@ from typing import Annotated
 import msgspec
 
 from streamer.errors import StreamerError
-from streamer.model import StreamKey
 
 EVERYBODY = "*"
 """The key of a signal to all streams that are configured."""
@@ -110,9 +109,9 @@ class SignalRecord(msgspec.Struct, frozen=True):
     key: str
     value: bytes | None
 
-    def is_for(self, stream: StreamKey) -> bool:
-        """Whether this stream has to answer it."""
-        return self.key in (EVERYBODY, str(stream))
+    def is_for(self, stream: str) -> bool:
+        """Whether the stream of this key has to answer it."""
+        return self.key in (EVERYBODY, stream)
 
 
 def encode_signal(signal: Signal) -> bytes:

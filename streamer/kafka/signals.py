@@ -60,7 +60,9 @@ class Signals:
 
     def first(self, stream: StreamKey, after: int) -> SignalRecord | None:
         """The first one for a stream at this offset or behind it."""
-        return next((record for record in self._kept if record.offset >= after and record.is_for(stream)), None)
+        # Once for all of them: most are for others, and ten thousand may be kept.
+        key = str(stream)
+        return next((record for record in self._kept if record.offset >= after and record.is_for(key)), None)
 
     def keys(self) -> set[str]:
         """The keys that any have."""

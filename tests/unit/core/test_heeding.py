@@ -262,7 +262,7 @@ def test_nonsense_is_answered_with_a_reason_that_repeats_none_of_it(value: bytes
     ("key", "mine"), [("*", True), ("alpine/Bill", True), ("alpine/Reservation", False), ("", False), ("al*", False)]
 )
 def test_a_signal_is_for_the_stream_of_its_key_or_for_all(key: str, mine: bool) -> None:
-    assert SignalRecord(0, key, None).is_for(STREAM) is mine
+    assert SignalRecord(0, key, None).is_for(str(STREAM)) is mine
 
 
 def test_only_pause_and_abandon_call_a_stream_away_from_what_it_publishes() -> None:
