@@ -28,7 +28,7 @@ from streamer.mews.client import api_session, file_session
 from streamer.mews.downloads import Downloads
 from streamer.mews.limits import RequestLimit
 from streamer.mews.polling import ExportPolls
-from streamer.model import ConnectionName, EntityType, StreamKey
+from streamer.model import EntityType, StreamKey
 from streamer.service.asking import INTENT_SECONDS, AskSettings
 from streamer.service.clock import Clock
 from streamer.service.erasing import Erasing
@@ -110,14 +110,12 @@ def build_streams(
     """All streams of the settings, by key; they share the process' places for active downloads."""
     slots = asyncio.Semaphore(config.exports.max_active)
     streams: dict[StreamKey, Stream] = {}
-    by_name: dict[ConnectionName, ConnectionConfig] = {c.name: c for c in config.connections}
-    for name, connection in by_name.items():
+    for connection in config.connections:
         api = connections.api(connection)
         polls = connections.polls(api)
         downloads = connections.downloads(connection)
-        for key in config.streams():
-            if key.connection != name:
-                continue
+        for entity_type in connection.entity_types:
+            key = StreamKey(connection.name, entity_type)
             stream_metrics = metrics.stream(key)
             reader = FileReader(
                 links=polls,
@@ -136,7 +134,7 @@ def build_streams(
                 budget=budget,
                 clock=clock,
             )
-            rules = line_rules(config, key.entity_type)
+            rules = line_rules(config, entity_type)
             publisher = ExportPublisher(
                 key,
                 links=polls,
