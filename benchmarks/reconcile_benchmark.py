@@ -23,15 +23,15 @@ from benchmarks.reconcile_lines import PARTITIONS, TOPIC
 from streamer.sandbox.local_kafka import LocalKafka
 
 HEAD = (
-    "| entities | read back/s | per CPU s | longest wait | compared/s | per CPU s | longest step | table | peak |",
-    "| -: | -: | -: | -: | -: | -: | -: | -: | -: |",
+    "| entities | read back/s | per CPU s | longest wait | longest step | compared/s | per CPU s | longest step | table | peak |",
+    "| -: | -: | -: | -: | -: | -: | -: | -: | -: | -: |",
 )
 _AT_ONCE = 500_000
 
 
-def measure(bootstrap_servers: str, entities: int) -> dict[str, Any]:
+def measure(bootstrap_servers: str, entities: int, kernel: str) -> dict[str, Any]:
     """One run, in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.reconcile_task", bootstrap_servers, str(entities)]
+    command = [sys.executable, "-m", "benchmarks.reconcile_task", bootstrap_servers, str(entities), kernel]
     run: dict[str, Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     expected = {"entities": entities, "records": entities, "unchanged": entities, "gone": 0}
     if (found := {name: run[name] for name in expected}) != expected:
@@ -47,6 +47,7 @@ def row(run: dict[str, Any]) -> str:
         f"{entities / run['read_seconds']:,.0f}",
         f"{entities / run['read_cpu_seconds']:,.0f}",
         f"{run['longest_read_ms']:.0f} ms",
+        f"{run['longest_busy_read_ms']:.0f} ms",
         f"{entities / run['compare_seconds']:,.0f}",
         f"{entities / run['compare_cpu_seconds']:,.0f}",
         f"{run['longest_compare_ms']:.0f} ms",
@@ -79,8 +80,9 @@ class Topic:
 @click.command(help=__doc__)
 @click.option("--entities", type=int, multiple=True, default=(1_000_000, 3_000_000, 10_000_000), show_default=True)
 @click.option("--directory", type=click.Path(path_type=Path), help="Where the broker's data are kept.")
+@click.option("--kernel", type=click.Choice(("auto", "off")), default="auto", help="How the topic is read back.")
 @click.option("--fill-only", is_flag=True, help="Measure nothing.")
-def main(entities: tuple[int, ...], directory: Path | None, fill_only: bool) -> None:
+def main(entities: tuple[int, ...], directory: Path | None, kernel: str, fill_only: bool) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         data = directory or Path(temporary)
         with LocalKafka(data) as kafka:
@@ -90,7 +92,7 @@ def main(entities: tuple[int, ...], directory: Path | None, fill_only: bool) -> 
             for count in sorted(entities):
                 topic.fill(count)
                 if not fill_only:
-                    print(row(measure(kafka.bootstrap_servers, count)), flush=True)
+                    print(row(measure(kafka.bootstrap_servers, count, kernel)), flush=True)
 
 
 if __name__ == "__main__":

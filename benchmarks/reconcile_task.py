@@ -1,6 +1,6 @@
 """What the reconciliation benchmark measures, in a process of its own: read back, compare, count what is gone.
 
-Arguments: the broker, and how many entities. Prints one line of JSON.
+Arguments: the broker, how many entities, and whether the kernel decodes (`auto` or `off`). Prints one line of JSON.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from streamer.config import KafkaConfig
 from streamer.core.comparing import Comparison
 from streamer.core.differences import EVER, Table
 from streamer.kafka.batches import RecordBatches
+from streamer.kafka.decoding import Source
 from streamer.kafka.encoded_batches import BatchFormat
 from streamer.kafka.kernel_blocks import file_blocks
-from streamer.kafka.reading_back import Source, TopicReader
+from streamer.kafka.reading_back import TopicReader
 from streamer.kafka.sending import BATCH_BYTES
 from streamer.service.collector import leave_aside_what_lasts
 from streamer.service.reconciling import take_back
@@ -36,10 +37,13 @@ def no_batches() -> RecordBatches:
 
 
 class Lateness:
-    """The longest time for which the loop ran nothing that was due, in seconds, while in its context."""
+    """The longest time for which the loop ran nothing that was due, in seconds, while in its context.
+
+    Of wall time, in which the machine may have done something else, and of the loop's own processor time.
+    """
 
     def __init__(self) -> None:
-        self.longest = 0.0
+        self.longest = self.longest_busy = 0.0
 
     async def __aenter__(self) -> Lateness:
         self._ticking = asyncio.create_task(self._tick())
@@ -50,21 +54,23 @@ class Lateness:
 
     async def _tick(self) -> None:
         while True:
-            before = time.perf_counter()
+            before, before_busy = time.perf_counter(), time.thread_time()
             await asyncio.sleep(_TICK_SECONDS)
             self.longest = max(self.longest, time.perf_counter() - before - _TICK_SECONDS)
+            self.longest_busy = max(self.longest_busy, time.thread_time() - before_busy)
 
 
-async def read_back(bootstrap_servers: str, table: Table) -> tuple[int, float]:
-    """Fill the table; how many records there were, and the longest time that the loop was kept, in seconds."""
+async def read_back(bootstrap_servers: str, table: Table, *, kernel: bool) -> tuple[int, Lateness]:
+    """Fill the table; how many records there were, and how long the loop was kept."""
     records = 0
-    async with TopicReader(KafkaConfig(bootstrap_servers=(bootstrap_servers,))) as reader, Lateness() as late:
+    config = KafkaConfig(bootstrap_servers=(bootstrap_servers,))
+    async with TopicReader(config, kernel=kernel) as reader, Lateness() as late:
         ends = await reader.ends(TOPIC, PARTITIONS)
         for partition in range(PARTITIONS):
             async for some in reader.slices(TOPIC, partition, ends[partition], Source(STREAM.source.encode())):
                 records += len(some.keys)
                 take_back(table, partition, some)
-    return records, late.longest
+    return records, late
 
 
 def compare(table: Table, entities: int) -> tuple[int, float, float, float]:
@@ -85,13 +91,13 @@ def compare(table: Table, entities: int) -> tuple[int, float, float, float]:
 
 
 def main() -> None:
-    bootstrap_servers, entities = sys.argv[1], int(sys.argv[2])
+    bootstrap_servers, entities, kernel = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "auto"
     # As the daemon does.
     leave_aside_what_lasts()
     table = Table()
     began, began_processor = time.perf_counter(), time.process_time()
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        records, longest_read = runner.run(read_back(bootstrap_servers, table))
+        records, late = runner.run(read_back(bootstrap_servers, table, kernel=kernel))
     read_wall, read_processor = time.perf_counter() - began, time.process_time() - began_processor
     unchanged, wall, processor, longest = compare(table, entities)
     print(
@@ -101,7 +107,8 @@ def main() -> None:
                 "records": records,
                 "read_seconds": read_wall,
                 "read_cpu_seconds": read_processor,
-                "longest_read_ms": longest_read * 1000,
+                "longest_read_ms": late.longest * 1000,
+                "longest_busy_read_ms": late.longest_busy * 1000,
                 "unchanged": unchanged,
                 "gone": table.gone_before(EVER),
                 "compare_seconds": wall,

@@ -1,4 +1,4 @@
-"""Bytes of a file in, Kafka record batches by partition out."""
+"""Bytes of a file in, Kafka record batches by partition out; and such batches in, what is compared of them out."""
 
 from collections.abc import Callable, Sequence
 
@@ -57,4 +57,25 @@ class Gatherer:
         """For each partition that got records: number, how many, digest, batches.
 
         And how many lines were blank, how many were no news, how many belong to other shares.
+        """
+
+class ReadBack:
+    """Takes batches of one partition, and hands out what is compared of the records in them.
+
+    Whose records count is as in ``streamer.kafka.decoding.Source``. ``updated`` is called for each value whose
+    ``UpdatedUtc`` isn't plain, and returns it in microseconds.
+    """
+
+    def __init__(self, *, source: bytes, or_none: bool, gives_way: bool, updated: Callable[[bytes], int]) -> None: ...
+    def __len__(self) -> int: ...
+    def add(self, batch: bytes, records: bytes, from_offset: int, /) -> bool:
+        """Read a batch: all of its bytes, those after its header uncompressed, and the first offset that counts.
+
+        False, and nothing is read, where something in it isn't plainly good.
+        """
+
+    def take(self) -> tuple[list[bytes], tuple[bytes, bytes, bytes, bytes], bytes, bytes, int]:
+        """Keys; columns as ``news`` is given them; microseconds and a byte for a tombstone, 0 or 1, of each record.
+
+        And how many records between them are of others.
         """

@@ -7,7 +7,8 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 
 from streamer.core.checkpoint import CheckpointError, decode_checkpoint
 from streamer.kafka.checkpoints import Entry, prevailing
-from streamer.kafka.reading_back import Ends, Slice, Source, slice_of
+from streamer.kafka.decoding import Slice, Source, slice_of
+from streamer.kafka.reading_back import Ends
 from streamer.model import Shard
 from tests.memory_kafka import MemoryKafka, Record
 

@@ -18,6 +18,26 @@ pub struct Facts {
     pub updated: Vec<i64>,
 }
 
+impl Facts {
+    /// One more: its key, then key, a zero byte and value in a row, then `UpdatedUtc`.
+    #[inline]
+    pub fn add(&mut self, key: &[u8], text: &[u8], updated: i64) {
+        let digest = xxhash_rust::xxh3::xxh3_128(key);
+        self.keys.push((digest >> 64) as u64);
+        self.checks.push((digest >> 32) as u32);
+        self.values.push(xxhash_rust::xxh3::xxh3_64(text));
+        self.updated.push(updated);
+    }
+
+    /// Those of `later` too.
+    pub fn append(&mut self, later: &mut Facts) {
+        self.keys.append(&mut later.keys);
+        self.checks.append(&mut later.checks);
+        self.values.append(&mut later.values);
+        self.updated.append(&mut later.updated);
+    }
+}
+
 /// A line that waits, as places in `Held::text`.
 pub struct Waiting {
     /// Of its key.
@@ -68,12 +88,8 @@ impl Comparison {
         self.text.push(0);
         let line_at = self.text.len();
         self.text.extend_from_slice(line);
-        let digest = xxhash_rust::xxh3::xxh3_128(key);
         let Held { facts, lines } = &mut self.held[partition];
-        facts.keys.push((digest >> 64) as u64);
-        facts.checks.push((digest >> 32) as u32);
-        facts.values.push(xxhash_rust::xxh3::xxh3_64(&self.text[key_at..]));
-        facts.updated.push(updated);
+        facts.add(key, &self.text[key_at..], updated);
         lines.push(Waiting { key: key_at..line_at - 1, line: line_at..self.text.len(), offset });
     }
 }

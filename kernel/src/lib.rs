@@ -1,7 +1,8 @@
-//! The data path of streamer in machine code: bytes of a file in, record batches by partition out.
+//! The data path of streamer in machine code: bytes of a file in, record batches by partition out; and batches that are
+//! read back in, what is compared of their records out.
 //!
-//! Optional to have: `streamer/core/blocks.py` and `streamer/kafka/batches.py` do the same, and every byte must be
-//! the same. Whatever is not plainly good is judged by Python, through a callback, so that there is one place that
+//! Optional to have: `streamer/core/blocks.py`, `streamer/kafka/batches.py` and `streamer/kafka/decoding.py` do the
+//! same, and every byte must be the same. Whatever is not plainly good is judged by Python, through a callback, so that there is one place that
 //! knows what is wrong with a line.
 
 pub mod batch;
@@ -12,6 +13,7 @@ pub mod json;
 pub mod lines;
 pub mod moments;
 pub mod partitioner;
+pub mod read_back;
 
 use std::ffi::{c_int, c_void};
 
@@ -111,14 +113,9 @@ impl gather::Judges for Asked<'_> {
 
     fn news(&mut self, partition: usize, facts: &compare::Facts) -> PyResult<Vec<u8>> {
         let Some(news) = self.news else { return Err(PyValueError::new_err("nobody compares")) };
-        let columns = (
-            partition,
-            PyBytes::new(self.py, &bytes_of(&facts.keys, |number| number.to_ne_bytes())),
-            PyBytes::new(self.py, &bytes_of(&facts.checks, |number| number.to_ne_bytes())),
-            PyBytes::new(self.py, &bytes_of(&facts.values, |number| number.to_ne_bytes())),
-            PyBytes::new(self.py, &bytes_of(&facts.updated, |number| number.to_ne_bytes())),
-        );
-        let answer: PyBackedBytes = news.call1(self.py, columns)?.extract(self.py)?;
+        let (keys, checks, values, updated) = columns_of(self.py, facts);
+        let answer: PyBackedBytes =
+            news.call1(self.py, (partition, keys, checks, values, updated))?.extract(self.py)?;
         if answer.len() != facts.keys.len() {
             return Err(PyValueError::new_err("an answer for each line is wanted"));
         }
@@ -126,8 +123,65 @@ impl gather::Judges for Asked<'_> {
     }
 }
 
+type Column<'py> = Bound<'py, PyBytes>;
+
+/// Each column in the machine's own order of bytes.
+fn columns_of<'py>(py: Python<'py>, facts: &compare::Facts) -> (Column<'py>, Column<'py>, Column<'py>, Column<'py>) {
+    (
+        PyBytes::new(py, &bytes_of(&facts.keys, |number| number.to_ne_bytes())),
+        PyBytes::new(py, &bytes_of(&facts.checks, |number| number.to_ne_bytes())),
+        PyBytes::new(py, &bytes_of(&facts.values, |number| number.to_ne_bytes())),
+        PyBytes::new(py, &bytes_of(&facts.updated, |number| number.to_ne_bytes())),
+    )
+}
+
 fn bytes_of<T: Copy, const N: usize>(column: &[T], bytes: impl Fn(T) -> [u8; N]) -> Vec<u8> {
     column.iter().flat_map(|&number| bytes(number)).collect()
+}
+
+/// Reads batches of one partition back; see `streamer_kernel.pyi`.
+#[pyclass]
+struct ReadBack {
+    inner: read_back::ReadBack,
+    updated: Py<PyAny>,
+}
+
+#[pymethods]
+impl ReadBack {
+    #[new]
+    #[pyo3(signature = (*, source, or_none, gives_way, updated))]
+    fn new(source: Vec<u8>, or_none: bool, gives_way: bool, updated: Py<PyAny>) -> Self {
+        let source = read_back::Source { header: source, or_none, gives_way };
+        Self { inner: read_back::ReadBack::new(source), updated }
+    }
+
+    fn __len__(&self) -> usize {
+        self.inner.len()
+    }
+
+    fn add(&mut self, py: Python<'_>, batch: &[u8], records: &[u8], from_offset: i64) -> PyResult<bool> {
+        let updated = &self.updated;
+        let updated_of = |value: &[u8]| updated.call1(py, (PyBytes::new(py, value),))?.extract(py);
+        self.inner.add(batch, records, from_offset, updated_of)
+    }
+
+    #[expect(clippy::type_complexity, reason = "as many columns as there are")]
+    fn take<'py>(
+        &mut self,
+        py: Python<'py>,
+    ) -> PyResult<(
+        Bound<'py, PyList>,
+        (Column<'py>, Column<'py>, Column<'py>, Column<'py>),
+        Column<'py>,
+        Column<'py>,
+        u64,
+    )> {
+        let taken = self.inner.take();
+        let keys = PyList::new(py, taken.keys().map(|key| PyBytes::new(py, key)))?;
+        let timestamps = PyBytes::new(py, &bytes_of(&taken.timestamps, |number| number.to_ne_bytes()));
+        let tombstones = PyBytes::new(py, &taken.tombstones);
+        Ok((keys, columns_of(py, &taken.facts), timestamps, tombstones, taken.foreign))
+    }
 }
 
 /// A batch of one partition, readable as a buffer; see `streamer_kernel.pyi`.
@@ -208,5 +262,6 @@ impl Batch {
 fn streamer_kernel(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<Gatherer>()?;
+    module.add_class::<ReadBack>()?;
     module.add_class::<Batch>()
 }

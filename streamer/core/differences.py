@@ -60,7 +60,7 @@ class Facts(msgspec.Struct, frozen=True):
     def __len__(self) -> int:
         return len(self.keys)
 
-    def at(self, which: Array) -> Facts:
+    def at(self, which: Array | slice) -> Facts:
         """Those at these places."""
         return Facts(self.keys[which], self.checks[which], self.values[which], self.updated[which])
 

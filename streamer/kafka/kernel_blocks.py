@@ -23,7 +23,7 @@ from streamer.core.partitioner import partition_of
 from streamer.core.records import Reason, why_no_record
 from streamer.kafka.batches import RecordBatches
 
-KERNEL_VERSION: Final = "0.2.0"
+KERNEL_VERSION: Final = "0.3.0"
 """The one that fits. Another one may have been left over from other sources, and is not used."""
 
 try:

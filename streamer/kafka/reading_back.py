@@ -2,8 +2,8 @@
 
 It fetches by itself instead of through aiokafka's consumer, which makes an object of each record and hands out one
 partition's worth of one answer at a time (measured: docs/performance.md). What is used of aiokafka are its connections,
-its metadata, and the class that leaves out aborted transactions and markers; a test holds this to what a consumer of
-another library sees.
+its metadata, and in ``decoding`` the class that leaves out aborted transactions and markers; a test holds this to what
+a consumer of another library sees.
 
 Ends are high watermarks. A reader of committed records gets less far while a transaction is open, so ``slices`` waits
 until everything before the end is decided.
@@ -12,14 +12,13 @@ until everything before the end is decided.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from itertools import compress, islice
-from typing import Any, Final, Self
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from typing import Final, Self
 
 import msgspec
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords
+from aiokafka.consumer.fetcher import READ_COMMITTED
 from aiokafka.errors import (
     KafkaConnectionError,
     LeaderNotAvailableError,
@@ -31,7 +30,6 @@ from aiokafka.errors import (
     for_code,
 )
 from aiokafka.protocol.fetch import FetchRequest
-from aiokafka.record.memory_records import MemoryRecords
 
 from streamer.config import KafkaConfig
 from streamer.kafka.connection import (
@@ -43,6 +41,7 @@ from streamer.kafka.connection import (
     describe,
     stopped_within,
 )
+from streamer.kafka.decoding import Batch, Slice, Source, committed, decoder, next_offset
 
 log = structlog.get_logger()
 
@@ -50,9 +49,6 @@ _FETCH_BYTES: Final = 1024 * 1024
 """Asked for at a time; compressed entities become some six times as much."""
 
 _FETCH_WAIT_MS: Final = 100
-_SLICE_RECORDS: Final = 1024
-"""So many records at a time, then the loop is given up: some 5 ms."""
-
 _ASK_AGAIN_SECONDS: Final = 0.1
 _PASSING = (
     KafkaConnectionError,
@@ -71,42 +67,14 @@ class Ends(msgspec.Struct, frozen=True):
     end: int
 
 
-class Slice(msgspec.Struct):
-    """Some records of a partition, in the order of their offsets; columns of equal length, without foreign records,
-    but for those that make a key theirs.
-    """
-
-    keys: list[bytes]
-    values: list[bytes | None]
-    timestamps: list[int]
-    """Milliseconds since 1970."""
-    foreign: int
-    """How many records between these are of somebody else."""
-
-
-class Source(msgspec.Struct, frozen=True):
-    """Whose records are read back.
-
-    ``header`` is the value of ``ce_source``. ``or_none``: records without that header are ours too, which is so where
-    records have no headers and nobody else writes to the topic. ``gives_way``: what somebody else has written later
-    under a key of ours makes it theirs; it is read like a tombstone.
-    """
-
-    header: bytes
-    or_none: bool = False
-    gives_way: bool = False
-
-    def has(self, headers: Sequence[tuple[str, bytes]]) -> bool:
-        """Whether a record with these headers is ours."""
-        if ("ce_source", self.header) in headers:
-            return True
-        return self.or_none and not any(name == "ce_source" for name, _ in headers)
-
-
 class TopicReader:
-    """Reads topics back, as an asynchronous context manager: connected within it."""
+    """Reads topics back, as an asynchronous context manager: connected within it.
 
-    def __init__(self, config: KafkaConfig) -> None:
+    By the ``kernel`` where it is installed and wanted.
+    """
+
+    def __init__(self, config: KafkaConfig, *, kernel: bool) -> None:
+        self._decoded = decoder(kernel=kernel)
         self._consumer = AIOKafkaConsumer(
             **client_options(config), enable_auto_commit=False, isolation_level="read_uncommitted"
         )
@@ -154,8 +122,8 @@ class TopicReader:
                 if fetched.next_offset < ends.end:
                     # On its way while this one is decoded.
                     fetching = asyncio.ensure_future(self._fetched(place, fetched.next_offset))
-                while records := list(islice(fetched.records, _SLICE_RECORDS)):
-                    yield slice_of(records, source)
+                for some in self._decoded(fetched.batches, source):
+                    yield some
                     await asyncio.sleep(0)
                 if fetched.next_offset >= ends.end:
                     return
@@ -196,47 +164,14 @@ class TopicReader:
             raise error()
         aborted = rest[2] if response.API_VERSION >= 11 else rest[-2]
         raw = rest[-1]
-        next_offset = _next_offset(raw, offset)
-        if next_offset == offset:
+        after = next_offset(raw, offset)
+        if after == offset:
             return None
-        decoded = _Records(place, MemoryRecords(raw), aborted, offset, None, None, True, READ_COMMITTED)
-        return _Fetched(decoded._records_iterator, next_offset)
+        return _Fetched(committed(place, raw, aborted, offset), after)
 
 
 class _Fetched(msgspec.Struct):
-    """One answer of a broker; ``records`` are decoded as they are asked for."""
+    """One answer of a broker; its committed ``batches`` are looked at as they are asked for."""
 
-    records: Iterator[Any]
+    batches: Iterator[Batch]
     next_offset: int
-
-
-def _next_offset(raw: bytes, offset: int) -> int:
-    """Where the next fetch begins: told by the heads of the batches, so before any is decoded."""
-    batches = MemoryRecords(raw)
-    while batches.has_next():
-        offset = batches.next_batch().next_offset
-    return offset
-
-
-class _Records(PartitionRecords):  # type: ignore[misc]
-    """Records as they are decoded, without an object of the consumer's around each."""
-
-    def _consumer_record(self, tp: TopicPartition, record: Any) -> Any:  # noqa: ARG002
-        return record
-
-
-def slice_of(records: Sequence[Any], source: Source) -> Slice:
-    """What of these records counts, from wherever they come."""
-    keyed = [record for record in records if record.key is not None]
-    own = [source.has(record.headers) for record in keyed]
-    counts = keyed if source.gives_way else list(compress(keyed, own))
-    return Slice(
-        keys=[record.key for record in counts],
-        values=(
-            [record.value if ours else None for record, ours in zip(keyed, own, strict=True)]
-            if source.gives_way
-            else [record.value for record in counts]
-        ),
-        timestamps=[record.timestamp for record in counts],
-        foreign=len(records) - sum(own),
-    )

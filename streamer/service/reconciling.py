@@ -16,14 +16,14 @@ import msgspec
 import numpy as np
 import structlog
 
-from streamer.core.blocks import digest_of
 from streamer.core.checkpoint import Checkpoint
-from streamer.core.comparing import Comparison, updated_of
-from streamer.core.differences import EVER, Budget, Table, Withholding, facts_of, microseconds
+from streamer.core.comparing import Comparison
+from streamer.core.differences import EVER, Budget, Table, Withholding, microseconds
 from streamer.core.ending import topic_scope
 from streamer.core.states import Publishing, Request, Share
 from streamer.errors import StreamerError
-from streamer.kafka.reading_back import Ends, Slice, Source
+from streamer.kafka.decoding import Slice, Source
+from streamer.kafka.reading_back import Ends
 from streamer.model import EntityType, ExportKind, StreamKey, Window
 from streamer.service.ahead import Ends as Endings
 from streamer.service.clock import Clock
@@ -253,8 +253,7 @@ class Reconciler:
                 ) as slices:
                     async for some in slices:
                         self._check_time(endings)
-                        facts = facts_of(some.keys, [0] * len(some.keys), [None] * len(some.keys))
-                        for place in np.flatnonzero(table.bury(partition, facts, before)).tolist():
+                        for place in np.flatnonzero(table.bury(partition, some.facts, before)).tolist():
                             yield partition, some.keys[place]
                         if not table.gone_before(before, partition):
                             break
@@ -266,16 +265,8 @@ class Reconciler:
 
 def take_back(table: Table, partition: int, some: Slice) -> None:
     """Put records read back into the table."""
-    if not some.keys:
-        return
-    digests = [digest_of(key, value or b"") for key, value in zip(some.keys, some.values, strict=True)]
-    updated = [None if value is None else updated_of(value) for value in some.values]
-    table.take_back(
-        partition,
-        facts_of(some.keys, digests, updated),
-        timestamps=np.array(some.timestamps, dtype=np.int64) * 1000,
-        tombstones=np.array([value is None for value in some.values], dtype=bool),
-    )
+    if some.keys:
+        table.take_back(partition, some.facts, timestamps=some.timestamps, tombstones=some.tombstones)
 
 
 def must_be_known(request: Request) -> int:

@@ -19,7 +19,8 @@ from streamer.core.erasing import Erasure
 from streamer.core.heeding import Remains
 from streamer.core.schedule import Cadence
 from streamer.core.windows import LedgerWindows, UpdateWindows
-from streamer.kafka.reading_back import Source, TopicReader
+from streamer.kafka.decoding import Source
+from streamer.kafka.reading_back import TopicReader
 from streamer.kafka.scanning import TopicScanner
 from streamer.kafka.topics import Topic, partitions_of
 from streamer.metrics import Metrics
@@ -129,7 +130,7 @@ def build_streams(
             )
             reconciler = Reconciler(
                 key,
-                open_reader=lambda: TopicReader(config.kafka),
+                open_reader=lambda: TopicReader(config.kafka, kernel=config.exports.kernel == "auto"),
                 settings=reconcile_settings(config, key),
                 budget=budget,
                 clock=clock,
@@ -250,7 +251,7 @@ def retirement_of(config: Config, key: StreamKey, topic: str, *, budget: Budget,
     source = msgspec.structs.replace(settings.source, gives_way=True)
     reconciler = Reconciler(
         key,
-        open_reader=lambda: TopicReader(config.kafka),
+        open_reader=lambda: TopicReader(config.kafka, kernel=config.exports.kernel == "auto"),
         settings=msgspec.structs.replace(settings, topic=topic, source=source),
         budget=budget,
         clock=clock,

@@ -12,7 +12,7 @@ from streamer.core.checkpoint import Completed
 from streamer.core.differences import BYTES_PER_ENTITY, Budget
 from streamer.core.states import Counts, Publishing, Reconciling
 from streamer.errors import KafkaUnavailableError
-from streamer.kafka.reading_back import Source
+from streamer.kafka.decoding import Source
 from streamer.model import ExportId, ExportStatus
 from tests.memory_kafka import Record, Trouble
 from tests.unit.cases import cases

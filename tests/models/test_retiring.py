@@ -12,7 +12,7 @@ from streamer.core.heeding import Remains
 from streamer.core.signals import Pause, Retire
 from streamer.core.states import Retired
 from streamer.errors import KafkaUnavailableError
-from streamer.kafka.reading_back import Source
+from streamer.kafka.decoding import Source
 from streamer.model import StreamKey
 from streamer.service.reconciling import Reconciler
 from streamer.service.retiring import Retirement

@@ -20,9 +20,9 @@ from streamer.core.scope import EVERYTHING
 from streamer.core.signals import Signal, SignalRecord, encode_signal
 from streamer.core.windows import UpdateWindows, WindowRules
 from streamer.kafka.acknowledged import AcknowledgedProducer
+from streamer.kafka.decoding import Source
 from streamer.kafka.encoded_batches import BatchFormat
 from streamer.kafka.producer import ShardProducer, TransactionalProducer
-from streamer.kafka.reading_back import Source
 from streamer.kafka.sending import Confirm
 from streamer.kafka.signals import Signals
 from streamer.metrics import Metrics
