@@ -8,7 +8,7 @@ What a newcomer would get wrong:
   producer's start and from what the same producer was given since. After a restart it is read anew.
 * 29 bytes an entity: that of a hash table would be a third more, and twice that whenever it grows. So each partition
   is a few sorted runs, each more than eight times as long as the next; only the last ones are ever merged, and never
-  to more than half a million entries, so that no step takes long.
+  to more than a quarter of a million entries, so that no step takes long.
 
 Keys are known by 96 bits of their digest: 64 to find them by, 32 to notice that two keys share those. Such a pair is
 to be expected in one table of 10 million out of 40 million; then the second key is not kept, its lines are always
@@ -42,7 +42,7 @@ _TOMBSTONE: Final = np.uint8(2)
 _TIMED: Final = np.uint8(4)
 
 _FACTOR: Final = 8
-_LONGEST_RUN: Final = 2**19
+_LONGEST_RUN: Final = 2**18
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -142,11 +142,15 @@ class _Run:
 
     def merged(self, later: _Run) -> _Run:
         """Both together; they have no entity in common."""
-        at = self.keys.searchsorted(later.keys)
-        columns = [
-            np.insert(getattr(self, name), at, getattr(later, name))
-            for name in ("keys", "checks", "values", "updated", "flags")
-        ]
+        at = self.keys.searchsorted(later.keys) + np.arange(len(later))
+        of_earlier = np.ones(len(self) + len(later), dtype=bool)
+        of_earlier[at] = False
+        columns = []
+        for name in ("keys", "checks", "values", "updated", "flags"):
+            # numpy's `insert` finds the places anew for each column, and takes a quarter longer.
+            column = np.empty(len(of_earlier), dtype=getattr(self, name).dtype)
+            column[at], column[of_earlier] = getattr(later, name), getattr(self, name)
+            columns.append(column)
         return _Run(Facts(*columns[:4]), columns[4])
 
 
