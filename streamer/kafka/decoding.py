@@ -29,10 +29,10 @@ from streamer.kafka.kernel_blocks import HAS_KERNEL
 if HAS_KERNEL:
     import streamer_kernel
 
-SLICE_RECORDS: Final = 1024
-"""So many records at a time in Python, some 10 ms; the kernel takes batches until there are as many."""
+SLICE_RECORDS: Final = 512
+"""So many records at a time in Python, some 5 ms; the kernel takes batches until there are as many."""
 
-_MOST_RECORDS: Final = 4 * SLICE_RECORDS
+_MOST_RECORDS: Final = 8 * SLICE_RECORDS
 """What the kernel has read of one large batch is put into the table in such pieces, some 10 ms each."""
 
 _LENGTH: Final = slice(8, 12)

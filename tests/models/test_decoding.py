@@ -95,7 +95,7 @@ def outcome(raw: bytes, source: Source, *, kernel: bool, aborted: Any = (), from
     try:
         for some in decoder(kernel=kernel)(committed(_PLACE, raw, list(aborted), from_offset), source):
             facts = some.facts
-            assert len(some.keys) <= 4 * SLICE_RECORDS
+            assert len(some.keys) <= 8 * SLICE_RECORDS
             columns = (facts.keys, facts.checks, facts.values, facts.updated, some.timestamps, some.tombstones)
             rows += list(zip(some.keys, *(column.tolist() for column in columns), strict=True))
             assert [column.dtype for column in columns] == [*map(np.dtype, ("u8", "u4", "u8", "i8", "i8", "?"))]
@@ -188,7 +188,7 @@ class TestTheKernelReadingBack:
             raise AssertionError
 
         ours = (Header("ce_id", b"x/1"), Header("ce_source", OURS))
-        numbers = range(3 * SLICE_RECORDS)
+        numbers = range(10 * SLICE_RECORDS)
         known = [(b"%d" % n, b'{"Id":"%d","UpdatedUtc":"2026-03-01T12:00:00Z"}' % n) for n in numbers]
         large = Batch(tuple(Written(key, value, ours) for key, value in known), codec=codec, producer=PRODUCER)
         small = Batch((Written(b"1", None, ours), Written(b"2", b"{}", ())), codec=codec, producer=PRODUCER)
