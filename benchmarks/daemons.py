@@ -28,6 +28,8 @@ class Daemon(msgspec.Struct, frozen=True):
     """How many exports at once, each of another entity type."""
     processes: int = 1
     """How many replicas share them."""
+    module: str = "streamer"
+    """What is run."""
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -51,8 +53,8 @@ class DaemonProcess:
         self._port = port
 
     @staticmethod
-    def command(config: Path) -> list[str]:
-        return [sys.executable, "-m", "streamer", "run", "--config", str(config)]
+    def command(daemon: Daemon, config: Path) -> list[str]:
+        return [sys.executable, "-m", daemon.module, "run", "--config", str(config)]
 
     def reading(self) -> Reading:
         with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics") as page:

@@ -32,6 +32,7 @@ DAEMONS = (
     Daemon("streamer"),
     Daemon("streamer-python", kernel="off"),
     Daemon("streamer-reconciling", reconcile=True),
+    Daemon("streamer-block-times", module="benchmarks.block_times"),
     Daemon("streamer-once-or-more", delivery="at_least_once"),
     Daemon("streamer-python-once-or-more", delivery="at_least_once", kernel="off"),
     Daemon(f"streamer-{len(ENTITY_TYPES)}-exports", streams=len(ENTITY_TYPES)),
@@ -93,6 +94,7 @@ def summed_up(results: Path) -> None:
 @_results
 @click.option("--ways", "names", default=",".join(USUAL), help=f"Of {', '.join(WAYS)}.")
 @click.option("--rounds", type=click.IntRange(1), default=5)
+@click.option("--warm-up", type=click.IntRange(0), default=4, help="Runs of the first way that do not count.")
 @click.option("--first-round", type=click.IntRange(0), default=0, help="Which way begins, for rounds made in pieces.")
 @click.option("--bytes", "export_bytes", type=click.IntRange(1_000_000), default=200_000_000, help="Of an export.")
 @click.option("--files", type=click.IntRange(1), default=1, help="Of an export; more than one by the daemon alone.")
@@ -108,6 +110,7 @@ def run(
     results: Path,
     names: str,
     rounds: int,
+    warm_up: int,
     first_round: int,
     export_bytes: int,
     files: int,
@@ -144,19 +147,25 @@ def run(
         )
         wanted = [name for name in names.split(",") if name in able]
         chosen = ways(runner, wanted, known, host, lambda words: click.echo(words, err=True))
+        settings = [
+            Setting(length, compression, export_bytes, files, headers, count)
+            for length in line_bytes
+            for count in partitions
+        ]
+        for way in list(chosen.values())[:1] * warm_up:
+            # A broker that has just started takes half as much a second until its JVM has compiled what it runs.
+            way(settings[0])
         for number in range(first_round, first_round + rounds):
-            for length in line_bytes:
-                for count in partitions:
-                    setting = Setting(length, compression, export_bytes, files, headers, count)
-                    for way, measure in in_turns(chosen, number):
-                        if time.monotonic() > deadline:
-                            click.echo(f"left off before {number} {length:,} B {way}", err=True)
-                            sys.exit(0 if exact else 1)
-                        done = measure(setting)
-                        exact = exact and not done.wrong
-                        out.write(msgspec.json.encode(done) + b"\n")
-                        out.flush()
-                        click.echo(f"{number} {length:,} B {way}: {_told(done)}", err=True)
+            for setting in settings:
+                for name, measure in in_turns(chosen, number):
+                    if time.monotonic() > deadline:
+                        click.echo(f"left off before {number} {setting.line_bytes:,} B {name}", err=True)
+                        sys.exit(0 if exact else 1)
+                    done = measure(setting)
+                    exact = exact and not done.wrong
+                    out.write(msgspec.json.encode(done) + b"\n")
+                    out.flush()
+                    click.echo(f"{number} {setting.line_bytes:,} B {name}: {_told(done)}", err=True)
     sys.exit(0 if exact else 1)
 
 

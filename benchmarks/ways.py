@@ -62,7 +62,7 @@ class Runner:
                 config = self._directory / f"{prefix}-{number}.toml"
                 port, text = daemon_configuration(self._servers, prefix, setting, daemon, simulator.url)
                 config.write_text(text)
-                process = self._process(DaemonProcess.command(config), number)
+                process = self._process(DaemonProcess.command(daemon, config), number)
                 processes.append(DaemonProcess(stack.enter_context(process), port))
             if daemon.processes > 1:
                 self._topics.wait_for_members(f"{prefix}.streamer", daemon.processes)
