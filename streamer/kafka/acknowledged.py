@@ -77,7 +77,8 @@ class AcknowledgedProducer:
         """The block, then events, then the checkpoint. After an error, any first part of that may be there."""
         sending = self._sending
         async with sending.attempt():
-            await sending.prepare(batches)
+            if batches is not None:
+                await batches.prepare()
             await self._ensure_confirmed()
             async with sending.deadline("sending a block"):
                 offsets = await sending.send_batches(topic, batches) if topic and batches else {}

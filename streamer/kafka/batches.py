@@ -9,6 +9,7 @@ for the partition, makes a future and takes a timestamp for each.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ class RecordBatches:
         self._timestamp = timestamp
         self._open: dict[int, BatchBuilder] = {}
         self._batches: dict[int, list[AnyBatch]] = {}
+        self._is_compressed = False
 
     def append(self, partition: int, key: bytes, value: bytes | None, headers: list[tuple[str, bytes]]) -> None:
         """Encode one record. The batch that is full is closed, and a new one begun."""
@@ -48,8 +50,19 @@ class RecordBatches:
             KernelBatch(batch, transactional=self.format.transactional, timestamp=self._timestamp) for batch in batches
         )
 
+    async def prepare(self) -> None:
+        """Have all of it ready to be sent, compressed in a thread: on the event loop it would hold up everybody.
+
+        Nothing may be appended afterwards. Harmless when called again.
+        """
+        if self.format.zstd and not self._is_compressed:
+            await asyncio.to_thread(self.compress)
+
     def compress(self) -> None:
-        """Close and compress what there is: a few ms for each MiB, to be spent in a thread."""
+        """Close and compress what there is: a few ms for each MiB, and none when called again."""
+        if self._is_compressed:
+            return
+        self._is_compressed = True
         self.close()
         self._batches = {partition: compressed(batches) for partition, batches in self._batches.items()}
 
@@ -58,8 +71,11 @@ class RecordBatches:
         self._batches.setdefault(partition, []).append(builder)
         return builder
 
-    def close(self) -> Mapping[int, Sequence[AnyBatch]]:
-        """The batches by partition, closed: an open one could be given records of somebody else, and would linger."""
+    def close(self) -> Mapping[int, list[AnyBatch]]:
+        """The batches by partition, closed: an open one could be given records of somebody else, and would linger.
+
+        Whoever takes them out has them: a block's memory is free again as it is sent.
+        """
         for builder in self._open.values():
             builder.close()
         self._open.clear()

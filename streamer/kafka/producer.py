@@ -68,7 +68,8 @@ class TransactionalProducer:
         """One transaction. After an error, whether it was committed is open."""
         sending = self._sending
         async with sending.attempt():
-            await sending.prepare(batches)
+            if batches is not None:
+                await batches.prepare()
             async with sending.deadline("beginning a transaction"):
                 await self._producer.begin_transaction()
             self._in_transaction = True

@@ -23,8 +23,9 @@ from streamer.errors import FencedError, ProducerLostError
 from streamer.kafka.batches import RecordBatches
 from streamer.kafka.compression import compress_quickly
 from streamer.kafka.connection import START_SECONDS, STOP_SECONDS, answered_within, client_options, describe
-from streamer.kafka.encoded_batches import BatchFormat
+from streamer.kafka.encoded_batches import AnyBatch, BatchFormat
 from streamer.kafka.flat_requests import encode_produce_requests_flat
+from streamer.kafka.next_transaction import begin_soon
 from streamer.kafka.topics import Topic
 
 log = structlog.get_logger()
@@ -146,18 +147,17 @@ class Sending:
         except TimeoutError as error:
             raise ProducerLostError(f"{what} took longer than {self._seconds:g} s") from error
 
-    async def prepare(self, batches: RecordBatches | None) -> None:
-        """Compress a block in a thread, before a transaction is open: on the event loop it would hold up everybody."""
-        if batches is not None and self._format.zstd:
-            await asyncio.to_thread(batches.compress)
-
     async def send_batches(self, topic: str, batches: RecordBatches) -> dict[int, Offsets]:
-        """Send and await all deliveries: one feeder to a partition, since aiokafka holds one batch for each."""
+        """Send and await all deliveries: one feeder to a partition, since aiokafka holds one batch for each.
+
+        The batches are taken out as they are sent: after a failure nothing of them is sent again.
+        """
         offsets: dict[int, Offsets] = {}
 
-        async def feed(partition: int, builders: Sequence[Any]) -> None:
+        async def feed(partition: int, builders: list[AnyBatch]) -> None:
             deliveries = []
-            for builder in builders:
+            while builders:
+                builder = builders.pop(0)
                 records = builder.record_count()
                 delivery = await self._producer.send_batch(builder, topic, partition=partition)
                 # Where another batch fails first, nobody asks for this one's error any more.
@@ -199,6 +199,7 @@ def producer_options(config: Config, topics: Mapping[str, Topic]) -> dict[str, A
     """Keyword arguments that the aiokafka producer of a shard takes, of either kind; sets up what has none."""
     encode_produce_requests_flat()
     compress_quickly()
+    begin_soon()
     return {
         **client_options(config.kafka),
         "compression_type": None if config.kafka.compression == "none" else config.kafka.compression,

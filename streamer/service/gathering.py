@@ -98,6 +98,8 @@ class Gatherer:
             blocks = self._file_blocks(session, export, index, cut, begun.partitions, comparison, preparation)
             async with aclosing(self._gather(ends, blocks, reading.chunks())) as gathering:
                 async for block in gathering:
+                    # Here rather than when it is sent: the block before it is being published meanwhile.
+                    await block.batches.prepare()
                     yield block, reading.etag
             if ends.any_set():
                 return

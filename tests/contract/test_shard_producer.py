@@ -172,7 +172,9 @@ without_transactions = pytest.mark.parametrize("delivery", [AT_LEAST])
 @both
 async def test_a_block_is_visible_when_publish_has_returned(stand: Stand) -> None:
     producer = await stand.start()
-    await publish(stand, producer, [(0, b"a"), (2, b"b"), (0, b"c")])
+    batches = filled(producer, [(0, b"a"), (2, b"b"), (0, b"c")])
+    await producer.publish(Concluding(stand), topic=stand.bills, batches=batches)
+    assert not any(batches.close().values()), "its memory is free"
     records = stand.read(stand.bills)
     assert [(r.partition, r.key, r.value) for r in records] == [(0, b"0", b"a"), (0, b"2", b"c"), (2, b"1", b"b")]
     assert [r.ce_id for r in records] == ["e1/0/0", "e1/0/2", "e1/0/1"]
