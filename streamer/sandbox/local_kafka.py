@@ -10,10 +10,11 @@ No broker outlives the process that started it, however that ends: see `watchdog
 import contextlib
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
+from streamer.sandbox import kafka_cache
 from streamer.sandbox.broker_process import BrokerProcess
 from streamer.sandbox.broker_properties import BrokerPorts, broker_properties
 from streamer.sandbox.broker_security import SECURED_LISTENERS, BrokerSecurity
@@ -49,6 +50,8 @@ class LocalKafka:
 
     With `security` clients have to come by TLS and log in: `bootstrap_servers`, and the listener behind the proxy, are
     then SASL_SSL; `bootstrap_for` names the other kinds. The listener in the clear stays, for the brokers themselves.
+
+    `java_options` are given to Java in the place of those for a quick start (`kafka_cache.py`).
     """
 
     def __init__(
@@ -60,8 +63,10 @@ class LocalKafka:
         security: BrokerSecurity | None = None,
         node_id: int = 1,
         controllers: Mapping[int, int] | None = None,
+        java_options: Sequence[str] = (),
     ) -> None:
         self.directory = directory
+        self._more_java_options = tuple(java_options)
         self.node_id = node_id
         self._security = security
         self._broker_properties = dict(broker_properties or {})
@@ -204,7 +209,7 @@ class LocalKafka:
             "kafka.tools.StorageTool",
             *("format", "--cluster-id", _CLUSTER_ID, "--config", str(settings)),
             *(self._security.format_options if self._security else ()),
-            options=(*_JAVA_OPTIONS, "-XX:TieredStopAtLevel=1"),
+            options=(*_JAVA_OPTIONS, "-XX:TieredStopAtLevel=1", *kafka_cache.options(program)),
         )
         finished = subprocess.run(
             command,
@@ -219,6 +224,7 @@ class LocalKafka:
 
     def _launch(self, program: KafkaProgram) -> None:
         options = (*_JAVA_OPTIONS, *(self._security.java_options if self._security else ()))
+        options += self._more_java_options or kafka_cache.options(program)
         command = program.command("kafka.Kafka", str(self.directory / "server.properties"), options=options)
         self._process = BrokerProcess(command, self.log_file)
         try:

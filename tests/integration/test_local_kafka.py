@@ -12,7 +12,8 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from streamer.sandbox.kafka_jars import LocalKafkaError
+from streamer.sandbox import kafka_cache
+from streamer.sandbox.kafka_jars import LocalKafkaError, fetch_kafka
 from streamer.sandbox.kafka_ports import HOST, free_port
 from streamer.sandbox.kafka_probe import describe_cluster
 from streamer.sandbox.local_cluster import LocalKafkaCluster
@@ -177,3 +178,15 @@ def test_a_cluster_of_three_goes_on_without_one_and_takes_it_back(tmp_path: Path
         cluster.nodes[0].start()
         cluster.wait_until_whole()
         assert committed(cluster.bootstrap_servers, prefix, 2) == [b"three of them", b"two of them"]
+
+
+def test_a_broker_starts_as_ever_where_what_is_kept_for_a_quick_start_can_not_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    file = kafka_cache.cache_file(fetch_kafka())
+    assert file is not None
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"rubbish")
+    with LocalKafka(tmp_path / "kafka") as broker:
+        assert len(broker.brokers()) == 1
