@@ -17,6 +17,7 @@ from streamer.kafka.reading_back import Ends, TopicReader
 from tests.brokers import Kafka
 from tests.committed import read_committed
 from tests.facts import Record
+from tests.secured import client
 
 OURS = Source(b"/mews/alpine")
 PARTITIONS = 2
@@ -24,7 +25,7 @@ PARTITIONS = 2
 
 @pytest.fixture
 def topic(kafka: Kafka, prefix: str) -> str:
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
+    admin = AdminClient(client(kafka.bootstrap_servers))
     admin.create_topics([NewTopic(prefix, PARTITIONS, 1)])[prefix].result(30)
     return prefix
 
@@ -32,7 +33,7 @@ def topic(kafka: Kafka, prefix: str) -> str:
 @contextmanager
 def transaction(kafka: Kafka, topic: str, *, name: str = "writer", ends: bool = True) -> Iterator[Producer]:
     """A transaction; left open unless it ``ends``."""
-    settings = {"bootstrap.servers": kafka.bootstrap_servers, "transactional.id": f"{topic}-{name}"}
+    settings = {**client(kafka.bootstrap_servers), "transactional.id": f"{topic}-{name}"}
     producer = Producer({**settings, "compression.type": "zstd"})
     producer.init_transactions(30)
     producer.begin_transaction()
@@ -96,7 +97,7 @@ async def test_it_reads_what_another_library_reads_and_nothing_of_others(kafka: 
         write(producer, topic, range(100), source=None)
     with transaction(kafka, topic) as producer:
         write(producer, topic, range(3000, 3010), gone=True)
-    aborted = Producer({"bootstrap.servers": kafka.bootstrap_servers, "transactional.id": f"{topic}-aborted"})
+    aborted = Producer({**client(kafka.bootstrap_servers), "transactional.id": f"{topic}-aborted"})
     aborted.init_transactions(30)
     aborted.begin_transaction()
     write(aborted, topic, range(50), gone=True)

@@ -21,6 +21,7 @@ from streamer.sandbox.local_kafka import LocalKafka
 from tests.brokers import Kafka
 from tests.facts import murmur2
 from tests.replica import DEADLINE_SECONDS
+from tests.secured import broker_security, client, grant_rights
 from tests.stage import FILES, LINES, MIDDLE, RESERVATION, WHOLE, Stage, quick_waits, stage
 
 PATIENCE = 120.0
@@ -42,14 +43,16 @@ def quick() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
-    with LocalKafka(tmp_path_factory.mktemp("broker")) as broker:
+    with LocalKafka(tmp_path_factory.mktemp("broker"), security=broker_security()) as broker:
+        grant_rights(broker.bootstrap_servers)
         yield broker
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafkaCluster]:
     """Three brokers: topics have three replicas, and need two of them."""
-    with LocalKafkaCluster(tmp_path_factory.mktemp("cluster")) as cluster:
+    with LocalKafkaCluster(tmp_path_factory.mktemp("cluster"), security=broker_security()) as cluster:
+        grant_rights(cluster.bootstrap_servers)
         yield cluster
 
 
@@ -124,7 +127,7 @@ async def test_a_broker_that_is_restarted_in_good_order(broker: LocalKafka, pref
 
 async def _delete(bootstrap_servers: str, topic: str) -> None:
     def delete() -> None:
-        admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+        admin = AdminClient(client(bootstrap_servers))
         for deleted in admin.delete_topics([topic]).values():
             deleted.result(DEADLINE_SECONDS)
 
@@ -161,7 +164,7 @@ async def test_a_topic_that_is_deleted_in_mid_export_is_filled_again_with_a_snap
 
 
 def _create(bootstrap_servers: str, topic: str) -> None:
-    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    admin = AdminClient(client(bootstrap_servers))
     # Deleted is not yet gone: until then the name is taken.
     for _ in range(100):
         try:
@@ -191,7 +194,7 @@ async def without(cluster: LocalKafkaCluster, node_id: int) -> AsyncIterator[Non
 
 async def _leader(cluster: LocalKafkaCluster, topic: str, partition: int = 0) -> int:
     def ask() -> int:
-        known = AdminClient({"bootstrap.servers": cluster.bootstrap_servers}).list_topics(topic, DEADLINE_SECONDS)
+        known = AdminClient(client(cluster.bootstrap_servers)).list_topics(topic, DEADLINE_SECONDS)
         return int(known.topics[topic].partitions[partition].leader)
 
     return await asyncio.to_thread(ask)
@@ -199,7 +202,7 @@ async def _leader(cluster: LocalKafkaCluster, topic: str, partition: int = 0) ->
 
 async def _group_coordinator(cluster: LocalKafkaCluster, prefix: str) -> int:
     def ask() -> int:
-        admin = AdminClient({"bootstrap.servers": cluster.bootstrap_servers})
+        admin = AdminClient(client(cluster.bootstrap_servers))
         groups = admin.describe_consumer_groups([f"{prefix}.streamer"])
         return int(next(iter(groups.values())).result(DEADLINE_SECONDS).coordinator.id)
 
@@ -212,7 +215,7 @@ async def _transaction_coordinator(cluster: LocalKafkaCluster, prefix: str) -> i
 
     def partitions() -> int:
         topic = "__transaction_state"
-        known = AdminClient({"bootstrap.servers": cluster.bootstrap_servers}).list_topics(topic, DEADLINE_SECONDS)
+        known = AdminClient(client(cluster.bootstrap_servers)).list_topics(topic, DEADLINE_SECONDS)
         return len(known.topics[topic].partitions)
 
     count = await asyncio.to_thread(partitions)

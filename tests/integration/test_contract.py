@@ -26,6 +26,7 @@ from streamer.sandbox.local_kafka import LocalKafka
 from tests.committed import read_committed
 from tests.facts import Record
 from tests.scene import CONNECTION, Scene, is_done, staged
+from tests.secured import client
 
 ENTITIES = 60
 """Of each type: a JSON Schema takes milliseconds for each."""
@@ -89,7 +90,7 @@ def told_of_topics(contract: Contract) -> dict[str, tuple[int, dict[str, str]]]:
 
 def real_topics(bootstrap_servers: str, wanted: Mapping[str, tuple[int, dict[str, str]]]) -> dict[str, Any]:
     """The same, as the broker has them."""
-    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    admin = AdminClient(client(bootstrap_servers))
     resources = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in wanted]
     configs = {resource.name: answer.result(30) for resource, answer in admin.describe_configs(resources).items()}
     partitions = {name: len(topic.partitions) for name, topic in admin.list_topics(timeout=30).topics.items()}

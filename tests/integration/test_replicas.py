@@ -100,7 +100,7 @@ async def test_streams_that_stay_go_on_while_others_come_and_go_and_a_moved_one_
         entity_types=TYPES,
         session_timeout="10s",
         simulated={"bytes_per_type": per_type, "bytes_per_second": rate, "files": 1},
-        transaction_seconds=str(block_seconds),
+        transaction_seconds=block_seconds,
         max_active=9,
     ) as scene:
         streams = [scene.stream(entity_type) for entity_type in TYPES]
