@@ -11,16 +11,16 @@ aiokafka's rebalances are eager: each revokes everything from everybody first. S
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from streamer.config import Config
 from streamer.errors import KafkaUnavailableError, NotOwnerError
+from streamer.kafka.assignor import assignor_for
 from streamer.kafka.connection import (
     START_SECONDS,
     STOP_SECONDS,
@@ -37,14 +37,11 @@ _HEARTBEAT_SECONDS = 1.0
 _IDLE_POLL_MS = 1000
 
 
-class ShardAssignor(StickyPartitionAssignor):  # type: ignore[misc]
-    """Sticky: a shard stays where it is if it can. A class of our own, since aiokafka keeps its state on the class."""
-
-
 class Ownership(ConsumerRebalanceListener):  # type: ignore[misc]
     """Membership in the group. ``assignment`` holds the shards, or None while there is none (joining, rebalancing)."""
 
-    def __init__(self, config: Config, *, monotonic: Callable[[], float]) -> None:
+    def __init__(self, config: Config, *, busy: Collection[Shard] = (), monotonic: Callable[[], float]) -> None:
+        """``busy`` are the shards that have streams."""
         self._topic = config.topics.checkpoints
         self._monotonic = monotonic
         session_seconds = config.kafka.session_timeout.total_seconds()
@@ -54,7 +51,7 @@ class Ownership(ConsumerRebalanceListener):  # type: ignore[misc]
             group_id=config.topics.group,
             enable_auto_commit=False,
             auto_offset_reset="latest",
-            partition_assignment_strategy=[ShardAssignor],
+            partition_assignment_strategy=[assignor_for(config.topics.checkpoints, busy)],
             session_timeout_ms=int(session_seconds * 1000),
             heartbeat_interval_ms=int(min(_HEARTBEAT_SECONDS, session_seconds / 4) * 1000),
             rebalance_timeout_ms=int(session_seconds * 1000),

@@ -134,7 +134,10 @@ class Replica:
         if self._reader is None:
             return
         monotonic = self._clock.monotonic
-        self._ownership = await self._patiently("group", lambda: _started(Ownership(self._config, monotonic=monotonic)))
+        busy = frozenset(map(shard_of, self._chosen))
+        self._ownership = await self._patiently(
+            "group", lambda: _started(Ownership(self._config, busy=busy, monotonic=monotonic))
+        )
         if self._ownership is None:
             return
         if self._config.topics.signals in topics:

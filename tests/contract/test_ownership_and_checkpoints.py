@@ -28,6 +28,7 @@ from tests.secured import client
 ALL = frozenset(Shard(n) for n in range(CHECKPOINT_SHARDS))
 STREAM = "alpine/Bill"
 SHARD = Shard(partition_of(STREAM.encode(), CHECKPOINT_SHARDS))
+BUSY = frozenset({Shard(0), Shard(1), Shard(2), Shard(3)})
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ class TestOwnership:
     @asynccontextmanager
     async def member(self, config: Config) -> AsyncGenerator[Ownership, None]:
         """A member of the group, until it leaves."""
-        ownership = Ownership(config, monotonic=time.monotonic)
+        ownership = Ownership(config, busy=BUSY, monotonic=time.monotonic)
         running: asyncio.Task[None] | None = None
         try:
             await ownership.start()
@@ -90,6 +91,8 @@ class TestOwnership:
             assert other.assignment is not None
             assert not one.assignment & other.assignment
             assert {len(one.assignment), len(other.assignment)} == {8}
+            # The first one had all of them before the other one came.
+            assert {len(BUSY & one.assignment), len(BUSY & other.assignment)} == {2}
             for member, neighbour in ((one, other), (other, one)):
                 await member.prove(min(member.assignment or ()))
                 with pytest.raises(NotOwnerError):
