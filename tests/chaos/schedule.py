@@ -18,6 +18,8 @@ MOST_REPLICAS = 4
 LONGEST_FREEZE_SECONDS = 20.0
 LEAVING_SECONDS = 8.0
 """Enough for a daemon in good order to leave, and for somebody else to take over."""
+BROKER_SECONDS = 12.0
+"""Enough for a broker to start, and for everybody to be back at work."""
 
 
 class Instant(enum.StrEnum):
@@ -109,8 +111,8 @@ def recovery(seed: int, count: int, *, brokers: int = 1, session_seconds: float 
         turns: tuple[tuple[Lane, Action, float], ...] = (
             ("at random", Strike("kill", None, 0.0, False, pick), over_it),
             ("at random", Strike("term", None, 0.0, False, pick), LEAVING_SECONDS),
-            ("brokers", BreakBroker("restart", node, 0.0), over_it),
-            ("brokers", BreakBroker("kill", node, 1.0), over_it),
+            ("brokers", BreakBroker("restart", node, 0.0), BROKER_SECONDS),
+            ("brokers", BreakBroker("kill", node, 1.0), BROKER_SECONDS),
         )
         for lane, action, rest in turns:
             planned.append(Planned(at, lane, action))
