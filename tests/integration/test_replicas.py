@@ -92,7 +92,8 @@ async def test_the_work_of_one_that_is_killed_or_told_to_stop_goes_on_elsewhere(
 async def test_streams_that_stay_go_on_while_others_come_and_go_and_a_moved_one_loses_a_block(
     local_kafka: LocalKafka, prefix: str, tmp_path: Path
 ) -> None:
-    rate, per_type, block_seconds = 120e3, 2_400_000, 0.3
+    # Exports of half a minute: on a busy machine it takes a while until a new daemon takes part.
+    rate, per_type, block_seconds = 120e3, 3_600_000, 0.3
     async with staged(
         local_kafka,
         prefix,
