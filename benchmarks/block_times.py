@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -44,7 +45,7 @@ class Times(msgspec.Struct):
         """What each took, by name, in milliseconds; and the counts."""
         times = (self.began, self.first_request, self.sent, self.concluded, self.committed)
         names = ("until it may begin", "batches", "events and checkpoint", "commit")
-        took = {name: (later - earlier) * 1e3 for name, earlier, later in zip(names, times, times[1:], strict=True)}
+        took = {name: (later - earlier) * 1e3 for name, (earlier, later) in zip(names, pairwise(times), strict=True)}
         return {**took, "all": (self.committed - self.began) * 1e3, "requests": self.requests, "refused": self.refusals}
 
 
