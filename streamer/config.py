@@ -175,7 +175,8 @@ class ExportsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     erasure_key: Secret | None = None
     """The key by which erased entities are known (``streamer signal erase``): the Ids themselves are kept nowhere."""
     kernel: Literal["auto", "off"] = "auto"
-    """Whether lines become records in machine code where that is installed: the same bytes, for less CPU time."""
+    """Whether lines become records, and records are read back, in machine code where that is installed: the same
+    result, for less CPU time."""
 
     def __post_init__(self) -> None:
         try:
