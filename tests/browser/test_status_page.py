@@ -48,13 +48,14 @@ async def test_a_running_export_moves_an_error_appears_and_both_replicas_are_see
     async with Simulator(SIMULATOR) as mews:
         mews.set_data("Reservation", [LINES, LINES])
         mews.set_data("Customer", [b'{"Id":"c1"}\nno json\n'])
-        mews.add_fault(
-            FaultRule(on="file", entity_type="Reservation", file_index=1, action=Hold(at_byte=len(LINES) // 2))
+        # For ever: whichever replica takes a stream over meets them too.
+        refused = FaultRule(
+            on="add", entity_type="Customer", action=Status(code=401, message="No longer allowed."), times=None
         )
-        mews.add_fault(FaultRule(on="add", entity_type="Customer", action=Hold(before=True)))
-        mews.add_fault(
-            FaultRule(on="add", entity_type="Customer", action=Status(code=401, message="No longer allowed."))
-        )
+        halfway = Hold(at_byte=len(LINES) // 2)
+        mews.add_fault(FaultRule(on="file", entity_type="Reservation", file_index=1, action=halfway, times=None))
+        mews.add_fault(FaultRule(on="add", entity_type="Customer", action=Hold(before=True), times=None))
+        mews.add_fault(refused)
         more = "[exports]\ntransaction_bytes = 400_000\n"
         write_config(tmp_path, kafka.bootstrap_servers, prefix, mews.url)
         config = tmp_path / "config.toml"
@@ -80,6 +81,8 @@ async def test_a_running_export_moves_an_error_appears_and_both_replicas_are_see
             await expect(reservations.locator(".left")).to_contain_text("file 2 of 2")
             await expect(customers.locator(".error")).to_be_hidden()
 
+            mews.clear_faults()
+            mews.add_fault(refused)
             mews.release()
             await expect(reservations.locator(".pill")).to_have_text("idle")
             await expect(reservations.locator(".counts")).to_have_text("8,000 records")
