@@ -60,12 +60,11 @@ class Topics:
         seen: list[tuple[dict[str, Any], float]] = []
         deadline = time.monotonic() + seconds
         try:
-            while topic not in consumer.list_topics(timeout=_SECONDS).topics:
+            while (known := consumer.list_topics(timeout=_SECONDS).topics.get(topic)) is None:
                 if time.monotonic() > deadline or give_up():
                     raise TimeoutError(f"there is no topic {topic}")
                 time.sleep(0.1)
-            partitions = consumer.list_topics(topic, timeout=_SECONDS).topics[topic].partitions
-            consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
+            consumer.assign([TopicPartition(topic, partition, 0) for partition in known.partitions])
             while time.monotonic() < deadline and not give_up():
                 message = consumer.poll(0.5)
                 if message is None:

@@ -2,8 +2,8 @@
 //! read back in, what is compared of their records out.
 //!
 //! Optional to have: `streamer/core/blocks.py`, `streamer/kafka/batches.py` and `streamer/kafka/decoding.py` do the
-//! same, and every byte must be the same. Whatever is not plainly good is judged by Python, through a callback, so that there is one place that
-//! knows what is wrong with a line.
+//! same, and every byte must be the same. Whatever is not plainly good is judged by Python, so that there is one place
+//! that knows what is wrong with a line or a batch.
 
 pub mod batch;
 pub mod compare;

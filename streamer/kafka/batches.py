@@ -59,12 +59,10 @@ class RecordBatches:
             await asyncio.to_thread(self.compress)
 
     def compress(self) -> None:
-        """Close and compress what there is: a few ms for each MiB, and none when called again."""
-        if self._is_compressed:
-            return
-        self._is_compressed = True
+        """Close and compress what there is: a few ms for each MiB."""
         self.close()
         self._batches = {partition: compressed(batches) for partition, batches in self._batches.items()}
+        self._is_compressed = True
 
     def _begin(self, partition: int) -> BatchBuilder:
         builder = self._open[partition] = self._new_builder()

@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from urllib.parse import urlsplit
 
 import msgspec
@@ -130,7 +131,7 @@ def build_streams(
             )
             reconciler = Reconciler(
                 key,
-                open_reader=lambda: TopicReader(config.kafka, kernel=config.exports.kernel == "auto"),
+                open_reader=partial(topic_reader, config),
                 settings=reconcile_settings(config, key),
                 budget=budget,
                 clock=clock,
@@ -245,13 +246,18 @@ def remains_of(config: Config, key: StreamKey) -> Remains:
     )
 
 
+def topic_reader(config: Config) -> TopicReader:
+    """What reads topics back, by the kernel or without it."""
+    return TopicReader(config.kafka, kernel=config.exports.kernel == "auto")
+
+
 def retirement_of(config: Config, key: StreamKey, topic: str, *, budget: Budget, clock: Clock) -> Retirement:
     """Where a stream that ``config`` doesn't have gets its tombstones, for what it has in this topic."""
     settings = reconcile_settings(config, key)
     source = msgspec.structs.replace(settings.source, gives_way=True)
     reconciler = Reconciler(
         key,
-        open_reader=lambda: TopicReader(config.kafka, kernel=config.exports.kernel == "auto"),
+        open_reader=partial(topic_reader, config),
         settings=msgspec.structs.replace(settings, topic=topic, source=source),
         budget=budget,
         clock=clock,

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer.core.blocks import Tally
-from tests.unit.core.cut_lines import cut, expected
-from tests.unit.core.gathered import BOM, check_invariants, facts, taken, whole
+from tests.unit.core.cut_lines import BOM, cut, expected
+from tests.unit.core.gathered import check_invariants, facts, taken, whole
 
 lines = st.lists(
     st.sampled_from(

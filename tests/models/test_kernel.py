@@ -16,7 +16,8 @@ from streamer.core.partitioner import partition_of
 from streamer.kafka.compression import compress_quickly
 from streamer.kafka.encoded_batches import BatchFormat
 from tests.models.depth import DEEPER
-from tests.unit.kafka.both_paths import BOM, ODD_FILE, ensure_same, gathered, told
+from tests.unit.core.cut_lines import BOM
+from tests.unit.kafka.both_paths import ODD_FILE, ensure_same, gathered, told
 
 names = st.sampled_from(["Id", "id", "Name", "Zoë", "I\\u0064", "\\u0049d", '\\"', "a\\/b"])
 texts = st.text(max_size=12) | st.sampled_from(

@@ -11,7 +11,6 @@ from streamer.model import ConnectionName, EntityType, ExportId, StreamKey
 EXPORT = ExportId("e1")
 STREAM = StreamKey(ConnectionName("alpine"), EntityType.BILL)
 PARTITIONS = 5
-BOM = b"\xef\xbb\xbf"
 Record = tuple[int, bytes, bytes, list[Header]]
 
 

@@ -8,7 +8,8 @@ from streamer.core.blocks import BlockLimits, Cut, digest_of
 from streamer.core.partitioner import partition_of
 from streamer.core.records import RECORD_OVERHEAD, Reason, size_of
 from tests.unit.cases import cases
-from tests.unit.core.gathered import BOM, PARTITIONS, STREAM, blocks_from, check_invariants, facts, taken, whole
+from tests.unit.core.cut_lines import BOM
+from tests.unit.core.gathered import PARTITIONS, STREAM, blocks_from, check_invariants, facts, taken, whole
 
 FILE = (
     BOM

@@ -13,9 +13,9 @@ from streamer.kafka.batches import RecordBatches
 from streamer.kafka.encoded_batches import BatchFormat
 from streamer.kafka.kernel_blocks import KernelBlocks, file_blocks
 from streamer.model import ConnectionName, EntityType, ExportId, StreamKey
+from tests.unit.core.cut_lines import BOM
 
 NOW = 1_700_000_000_000
-BOM = b"\xef\xbb\xbf"
 ODD_FILE = (
     BOM + b'{"Id":"a"}\n\r\n \n{"Id":null}\n{"Id":"\xc3\xa9"}\r\n{"Id":"\xff"}\n' + b"y" * 92 + b"\r\n"
     b'{"Id":"' + b"z" * 81 + b'"}\r\n{"Id":"b"}'
