@@ -56,10 +56,22 @@ class DaemonProcess:
     def command(daemon: Daemon, config: Path) -> list[str]:
         return [sys.executable, "-m", daemon.module, "run", "--config", str(config)]
 
-    def reading(self) -> Reading:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics") as page:
-            steps = lateness(page.read().decode())
+    def reading_before(self) -> Reading:
+        """Its metrics first: what it costs to tell them is no part of the run."""
+        steps = self._lateness()
+        return self._reading(steps)
+
+    def reading_after(self) -> Reading:
+        """Its metrics last, for the same reason."""
+        reading = self._reading({})
+        return msgspec.structs.replace(reading, steps=self._lateness())
+
+    def _reading(self, steps: dict[float, float]) -> Reading:
         return Reading(self.measured.cpu_seconds(), self.measured.waited_seconds(), steps)
+
+    def _lateness(self) -> dict[float, float]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics") as page:
+            return lateness(page.read().decode())
 
 
 def lateness(page: str) -> dict[float, float]:

@@ -68,7 +68,7 @@ class Runner:
                 self._topics.wait_for_members(f"{prefix}.streamer", daemon.processes)
             simulator.wait_for_held(daemon.streams, lambda: [process.measured for process in processes])
             time.sleep(_REST_SECONDS)
-            before = [process.reading() for process in processes]
+            before = [process.reading_before() for process in processes]
             began = time.monotonic()
             simulator.release(link)
             completed = self._topics.wait_for_events(
@@ -78,7 +78,7 @@ class Runner:
                 seconds=_RUN_SECONDS,
                 give_up=lambda: any(process.measured.ended() for process in processes),
             )
-            after = [process.reading() for process in processes]
+            after = [process.reading_after() for process in processes]
             usages = [process.measured.end() for process in processes]
         wrong = [f"a daemon left with exit code {usage.exit_code}" for usage in usages if usage.exit_code]
         for event, _ in completed:

@@ -26,6 +26,7 @@ from streamer.kafka.connection import START_SECONDS, STOP_SECONDS, answered_with
 from streamer.kafka.encoded_batches import AnyBatch, BatchFormat
 from streamer.kafka.flat_requests import encode_produce_requests_flat
 from streamer.kafka.next_transaction import begin_soon
+from streamer.kafka.request_bytes import bound_requests
 from streamer.kafka.topics import Topic
 
 log = structlog.get_logger()
@@ -200,6 +201,7 @@ def producer_options(config: Config, topics: Mapping[str, Topic]) -> dict[str, A
     encode_produce_requests_flat()
     compress_quickly()
     begin_soon()
+    bound_requests()
     return {
         **client_options(config.kafka),
         "compression_type": None if config.kafka.compression == "none" else config.kafka.compression,
