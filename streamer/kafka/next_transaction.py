@@ -1,15 +1,20 @@
-"""Begins a transaction soon behind the last one; a seam to aiokafka's private parts.
+"""Begins a transaction soon behind the last one, and in one step; a seam to aiokafka's private parts.
 
 After a commit the coordinator refuses the partitions of the next transaction while it writes the end of the last one:
 for some milliseconds, but for more than a second where it is the first one in a hundred new partitions. aiokafka sleeps
 for 20 ms before it asks again, which is a fifth of what a block takes. Here it asks again sooner, and, since asking for
 a hundred partitions costs a millisecond of CPU time, ever less often while it is refused.
+
+A transaction tells its coordinator which partitions it writes to, in a request of its own before the first record of
+each. The checkpoint comes last, once the offsets of the records are known, but its partition is known from the start.
 """
 
 from __future__ import annotations
 
+from typing import Any
 from weakref import WeakKeyDictionary
 
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.producer import sender
 from aiokafka.producer.sender import AddPartitionsToTxnHandler, Sender
 
@@ -23,6 +28,21 @@ _GROWTH = 1.5
 
 _refusals: WeakKeyDictionary[Sender, int] = WeakKeyDictionary()
 """By producer, how often it was refused in a row."""
+
+
+class ConcludedProducer(AIOKafkaProducer):  # type: ignore[misc]
+    """A producer whose transactions all write to one partition in the end: announced with the others, not after them.
+
+    Two to three ms less for each of them (measured).
+    """
+
+    def __init__(self, concluding: TopicPartition, **options: Any) -> None:
+        super().__init__(**options)
+        self._concluding = concluding
+
+    async def begin_transaction(self) -> None:
+        await super().begin_transaction()
+        self._txn_manager.maybe_add_partition_to_txn(self._concluding)
 
 
 class PatientHandler(AddPartitionsToTxnHandler):  # type: ignore[misc]

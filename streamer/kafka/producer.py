@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 
 from streamer.config import Config
 from streamer.kafka.batches import RecordBatches
 from streamer.kafka.encoded_batches import BatchFormat
+from streamer.kafka.next_transaction import ConcludedProducer
 from streamer.kafka.sending import Conclusion as Conclusion
 from streamer.kafka.sending import Message as Message
 from streamer.kafka.sending import Offsets as Offsets
@@ -95,7 +96,8 @@ def shard_producer(
     timeout = config.kafka.transaction_timeout.total_seconds()
 
     def new_producer() -> AIOKafkaProducer:
-        return AIOKafkaProducer(
+        return ConcludedProducer(
+            TopicPartition(config.topics.checkpoints, shard),
             **producer_options(config, topics),
             transactional_id=config.topics.transactional_id(shard),
             transaction_timeout_ms=int(timeout * 1000),
