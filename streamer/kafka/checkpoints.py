@@ -88,6 +88,9 @@ class CheckpointReader:
             await self._watermarks.start()
         self._reader.assign(self._partitions)
         self._watermarks.assign(self._partitions)
+        # It never reads: a broker answers one request of a connection at a time, and an end asked for behind a fetch of
+        # its own, of what nobody wants, would wait for half a second.
+        self._watermarks.pause(*self._partitions)
         async with answered_within(CALL_SECONDS, "seeking the beginning of the checkpoints"):
             await self._reader.seek_to_beginning(*self._partitions)
 

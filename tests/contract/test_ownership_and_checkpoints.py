@@ -192,6 +192,24 @@ class TestCheckpoints:
         await reader.read_to_end(SHARD)
         assert reader.entries == {}
 
+    async def test_the_end_is_not_asked_for_behind_a_fetch_that_nobody_wants(
+        self, reader: CheckpointReader, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # A broker answers one request of a connection at a time, and such a fetch waits for half a second.
+        asked: list[str] = []
+        kafka_client = reader._watermarks._client
+        send = kafka_client.send
+
+        async def noted(node: int, request: object, **options: object) -> object:
+            asked.append(type(request).__name__)
+            return await send(node, request, **options)
+
+        monkeypatch.setattr(kafka_client, "send", noted)
+        for _ in range(4):
+            await reader.read_to_end(SHARD)
+        assert len(asked) >= 4
+        assert not [name for name in asked if "Fetch" in name]
+
     async def test_what_was_committed_before_is_in_the_table_and_always_the_newest(
         self, reader: CheckpointReader, producer: ShardProducer, config: Config
     ) -> None:
