@@ -169,7 +169,9 @@ async def test_a_stale_owner_writes_a_checkpoint_that_is_ignored_and_written_ove
         assert terms.index(max(terms)) < len(terms) - 1
         await history(scene, lambda terms: terms[-1] == max(terms), "it was written over")
         for daemon in (first, second):
-            assert bytes_done((await daemon.streams())[stream]) >= done
+            row = (await daemon.streams())[stream]
+            # The first one, back in the group, may have been given the shard and have published all of it by now.
+            assert bytes_done(row) >= done or row["phase"] == "idle"
 
         scene.simulator.release()
         await first.until(lambda rows: rows[stream]["phase"] == "idle", "the export was complete")
