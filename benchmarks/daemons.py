@@ -59,15 +59,15 @@ class DaemonProcess:
     def reading_before(self) -> Reading:
         """Its metrics first: what it costs to tell them is no part of the run."""
         steps = self._lateness()
-        return self._reading(steps)
+        return Reading(*self._used(), steps)
 
     def reading_after(self) -> Reading:
         """Its metrics last, for the same reason."""
-        reading = self._reading({})
-        return msgspec.structs.replace(reading, steps=self._lateness())
+        used = self._used()
+        return Reading(*used, self._lateness())
 
-    def _reading(self, steps: dict[float, float]) -> Reading:
-        return Reading(self.measured.cpu_seconds(), self.measured.waited_seconds(), steps)
+    def _used(self) -> tuple[float, float]:
+        return self.measured.cpu_seconds(), self.measured.waited_seconds()
 
     def _lateness(self) -> dict[float, float]:
         with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics") as page:

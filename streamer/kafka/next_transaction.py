@@ -18,13 +18,15 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.producer import sender
 from aiokafka.producer.sender import AddPartitionsToTxnHandler, Sender
 
+from streamer.core.backoff import BackoffPolicy, delay
+
 ASK_AGAIN_SECONDS = 0.002
 """Between the first two tries. What aiokafka would wait for is replaced by this, and told apart by it."""
 
 MOST_SECONDS = 0.1
 """Between two tries, however many there were."""
 
-_GROWTH = 1.5
+_PAUSES = BackoffPolicy(base=ASK_AGAIN_SECONDS, ceiling=MOST_SECONDS, factor=1.5)
 
 _refusals: WeakKeyDictionary[Sender, int] = WeakKeyDictionary()
 """By producer, how often it was refused in a row."""
@@ -60,8 +62,8 @@ class PatientHandler(AddPartitionsToTxnHandler):  # type: ignore[misc]
 
 def pause_after(refusals: int) -> float:
     """Seconds until the next try, after so many refusals before this one: half as long again as the last time."""
-    # The exponent is bounded, since a float can't hold any power.
-    return min(ASK_AGAIN_SECONDS * _GROWTH ** min(refusals, 100), MOST_SECONDS)
+    # Nothing is left to chance: nobody else asks for this producer.
+    return delay(_PAUSES, refusals + 1, random=lambda: 1.0)
 
 
 def begin_soon() -> None:
