@@ -21,6 +21,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer.fetcher import READ_COMMITTED
 from aiokafka.errors import (
     KafkaConnectionError,
+    KafkaError,
     LeaderNotAvailableError,
     NodeNotReadyError,
     NoError,
@@ -32,6 +33,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.fetch import FetchRequest
 
 from streamer.config import KafkaConfig
+from streamer.errors import KafkaUnavailableError
 from streamer.kafka.connection import (
     CALL_SECONDS,
     START_SECONDS,
@@ -122,7 +124,7 @@ class TopicReader:
                 if fetched.next_offset < ends.end:
                     # On its way while this one is decoded.
                     fetching = asyncio.ensure_future(self._fetched(place, fetched.next_offset))
-                for some in self._decoded(fetched.batches, source):
+                for some in self._readable(fetched.batches, source, place):
                     yield some
                     await asyncio.sleep(0)
                 if fetched.next_offset >= ends.end:
@@ -131,19 +133,34 @@ class TopicReader:
             fetching.cancel()
             await asyncio.gather(fetching, return_exceptions=True)
 
+    def _readable(self, batches: Iterator[Batch], source: Source, place: TopicPartition) -> Iterator[Slice]:
+        """The batches decoded. One that can't be read is the broker's trouble, as is one that can't be had."""
+        try:
+            yield from self._decoded(batches, source)
+        except KafkaError as error:
+            raise KafkaUnavailableError(f"{place.topic} can't be read back: {describe(error)}") from error
+
     async def _fetched(self, place: TopicPartition, offset: int) -> _Fetched:
-        """What lies at the offset, once anything does; patient with leaders that move."""
-        async with answered_within(CALL_SECONDS, f"reading {place.topic} back"):
-            while True:
-                try:
-                    fetched = await self._fetch(place, offset)
-                except _PASSING as error:
-                    log.debug("read_back_again", reason=describe(error))
-                    await self._consumer._client.force_metadata_update()
-                    await asyncio.sleep(_ASK_AGAIN_SECONDS)
-                else:
-                    if fetched is not None:
-                        return fetched
+        """What lies at the offset, once anything does; patient with leaders that move, and with quotas."""
+        while True:
+            try:
+                async with answered_within(CALL_SECONDS, f"reading {place.topic} back"):
+                    return await self._patiently(place, offset)
+            except _ThrottledError as error:
+                log.debug("read_back_throttled", seconds=error.seconds)
+                await asyncio.sleep(error.seconds)
+
+    async def _patiently(self, place: TopicPartition, offset: int) -> _Fetched:
+        while True:
+            try:
+                fetched = await self._fetch(place, offset)
+            except _PASSING as error:
+                log.debug("read_back_again", reason=describe(error))
+                await self._consumer._client.force_metadata_update()
+                await asyncio.sleep(_ASK_AGAIN_SECONDS)
+            else:
+                if fetched is not None:
+                    return fetched
 
     async def _fetch(self, place: TopicPartition, offset: int) -> _Fetched | None:
         client = self._consumer._client
@@ -158,6 +175,8 @@ class TopicReader:
             [(place.topic, [(place.partition, offset, _FETCH_BYTES)])],
         )
         response = await client.send(leader, request)
+        if not response.topics:
+            raise _ThrottledError(response.throttle_time_ms / 1000)
         ((_, ((_, code, _highwater, *rest),)),) = response.topics
         error = for_code(code)
         if error is not NoError:
@@ -168,6 +187,14 @@ class TopicReader:
         if after == offset:
             return None
         return _Fetched(committed(place, raw, aborted, offset), after)
+
+
+class _ThrottledError(Exception):
+    """The reader's quota is used up: the broker answers with nothing, and with when to ask again (KIP-219)."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
 
 
 class _Fetched(msgspec.Struct):

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import pytest
+from aiokafka.errors import CorruptRecordException
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
+from structlog.testing import capture_logs
 
 from streamer.config import KafkaConfig
 from streamer.core.differences import value_digest
-from streamer.kafka.decoding import Source
+from streamer.errors import KafkaUnavailableError
+from streamer.kafka.decoding import Batch, Slice, Source
 from streamer.kafka.reading_back import Ends, TopicReader
 from tests.brokers import Kafka
 from tests.committed import read_committed
 from tests.facts import Record
-from tests.secured import client
+from tests.quotas import limit_reading
+from tests.secured import client, kafka_config
 
 OURS = Source(b"/mews/alpine")
 PARTITIONS = 2
@@ -133,6 +138,40 @@ async def test_it_waits_for_what_is_not_decided_yet(kafka: Kafka, topic: str) ->
     await asyncio.to_thread(undecided.commit_transaction, 30)
     found, _ = await reading
     assert len(found) == 30
+
+
+async def test_a_quota_makes_it_slower_and_nothing_else(kafka: Kafka, topic: str, prefix: str) -> None:
+    """A broker whose client has read more than its quota answers with no topic at all, and says when to come again."""
+    with transaction(kafka, topic) as producer:
+        for number in range(30):
+            # Some 3 MB that can't be compressed: a bit more than ten seconds' worth, which are free.
+            producer.produce(
+                topic, os.urandom(100_000), b"%d" % number, partition=0, headers={"ce_source": OURS.header}
+            )
+    config = kafka_config(kafka.bootstrap_servers, client_id=prefix)
+    await limit_reading(kafka_config(kafka.bootstrap_servers), prefix, 200_000)
+    keys = []
+    async with TopicReader(config, kernel=True) as reader:
+        ends = await reader.ends(topic, PARTITIONS)
+        with capture_logs() as said:
+            async for some in reader.slices(topic, 0, ends[0], OURS):
+                keys += some.keys
+    assert keys == [b"%d" % number for number in range(30)]
+    assert "read_back_throttled" in [line["event"] for line in said]
+
+
+async def test_a_batch_that_can_not_be_read_is_no_defect_of_ours(kafka: Kafka, topic: str) -> None:
+    with transaction(kafka, topic) as producer:
+        write(producer, topic, range(10))
+
+    def unreadable(batches: Iterable[Batch], source: Source) -> Iterator[Slice]:
+        raise CorruptRecordException
+
+    async with TopicReader(kafka_config(kafka.bootstrap_servers), kernel=True) as reader:
+        reader._decoded = unreadable
+        ends = await reader.ends(topic, PARTITIONS)
+        with pytest.raises(KafkaUnavailableError, match="can't be read back"):
+            await anext(reader.slices(topic, 0, ends[0], OURS))
 
 
 async def test_an_empty_topic_is_not_read_at_all_and_old_records_can_be_left_out(kafka: Kafka, topic: str) -> None:
