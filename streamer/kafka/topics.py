@@ -21,6 +21,8 @@ from streamer.topic_specs import LARGEST_BATCH_BY_DEFAULT, TopicSpec, topic_spec
 _ALREADY_EXISTS = 36
 _UNAUTHORIZED = frozenset({29, 30, 31, 53})
 """For a topic, a group, the cluster, a transactional id."""
+_PASSING = frozenset({7, 15, 41, 89})
+"""Timed out, no coordinator, no controller, throttled: another time the same question has another answer."""
 _LOOKS, _LOOK_AGAIN_SECONDS = 50, 0.1
 
 
@@ -119,6 +121,7 @@ class TopicAdmin:
         ]
         doing = "trying the creation of topics" if only_try else "creating topics"
         async with answered_within(CALL_SECONDS, doing):
+            await self._until_there_is_a_controller()
             answer = await self._admin.create_topics(new, timeout_ms=int(CALL_SECONDS * 1000), validate_only=only_try)
         # Refusals come back in the answer, not as exceptions.
         refused = [name for name, code, *_ in answer.topic_errors if code in _UNAUTHORIZED]
@@ -126,7 +129,16 @@ class TopicAdmin:
             raise RightsMissingError(f"Create topic {name}" for name in refused)
         for name, code, *message in answer.topic_errors:
             if code not in (0, _ALREADY_EXISTS):
-                raise FatalError(f"Kafka refuses to create the topic {name}: {message[0] if message else code}")
+                refusal = f"Kafka refuses to create the topic {name}: {message[0] if message else code}"
+                raise KafkaUnavailableError(refusal) if code in _PASSING else FatalError(refusal)
+
+    async def _until_there_is_a_controller(self) -> None:
+        """aiokafka asks for one once, and takes its absence for an attribute that isn't there."""
+        client = self._admin._client
+        while client.cluster.controller is None:
+            await client.force_metadata_update()
+            if client.cluster.controller is None:
+                await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
     async def _default_replication_factor(self) -> int:
         """aiokafka speaks a version of CreateTopics in which the broker can't be left to choose (KIP-464)."""
@@ -207,3 +219,15 @@ async def prepare_topics(config: Config) -> dict[str, Topic]:
             "place in it as one number"
         )
     return topics
+
+
+async def prepare_topics_again(config: Config) -> None:
+    """The same for a daemon that is at work, which no refusal ends: what was right once is waited for.
+
+    A broker that has just started knows few topics, and one of three copies can't be placed while a broker is away.
+    Raises ``KafkaUnavailableError``.
+    """
+    try:
+        await prepare_topics(config)
+    except FatalError as error:
+        raise KafkaUnavailableError(str(error)) from error

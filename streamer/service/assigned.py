@@ -12,7 +12,7 @@ from streamer.kafka.checkpoints import CheckpointReader
 from streamer.kafka.delivery import producer_for
 from streamer.kafka.ownership import Ownership
 from streamer.kafka.signals import Signals
-from streamer.kafka.topics import Topic, prepare_topics
+from streamer.kafka.topics import Topic, prepare_topics_again
 from streamer.metrics import Metrics
 from streamer.model import Shard, StreamKey
 from streamer.service.clock import Clock
@@ -80,6 +80,7 @@ class AssignedShards:
         """
         while True:
             await self._until_changed()
+            self._collect_ended()
             assignment = self._ownership.assignment
             if assignment is None:
                 if self._clock.monotonic() - self._ownership.unassigned_since > 2 * self._session_seconds:
@@ -91,8 +92,6 @@ class AssignedShards:
                 self._clock.stopping.set()
                 continue
             self._end_work(set(self.working) - assignment)
-            self._collect_ended()
-            self._ending = {shard: task for shard, task in self._ending.items() if not task.done()}
             idle = sorted(assignment - set(self.working) - set(self._ending))
             # Where a shard is worked on already, its own loop looks after these.
             unsettled = self._unsettled() if idle else set()
@@ -109,9 +108,11 @@ class AssignedShards:
     async def _until_changed(self) -> None:
         """Until the assignment changes or a shard's work ends, at most a second."""
         changed = asyncio.create_task(self._ownership.changed.wait())
+        # What has ended before would end every wait at once: streams that are done, in a daemon that is told to stop.
+        at_work = {task for task in (*self.working.values(), *self._ending.values()) if not task.done()}
         try:
             await asyncio.wait(
-                {changed, *self.working.values(), *self._ending.values()},
+                {changed, *at_work},
                 timeout=_LOOK_SECONDS,
                 return_when=asyncio.FIRST_COMPLETED,
             )
@@ -126,6 +127,7 @@ class AssignedShards:
                 task.result()
                 if self._once:
                     del self.working[shard]
+        self._ending = {shard: task for shard, task in self._ending.items() if not task.done()}
 
     def _end_work(self, shards: set[Shard]) -> None:
         """Step down from shards. Their producers close in the background, which may take some seconds; should a shard
@@ -168,7 +170,7 @@ class AssignedShards:
             taken += 1
             if taken > 1:
                 # There was trouble, and a topic that somebody has deleted meanwhile would be trouble for ever.
-                await prepare_topics(self._config)
+                await prepare_topics_again(self._config)
             self._take_overs += 1
             return await take_over(
                 shard,

@@ -8,8 +8,8 @@ import pytest
 from confluent_kafka.admin import AdminClient, ConfigResource, ConfigSource
 
 from streamer.config import Config
-from streamer.errors import FatalError
-from streamer.kafka.topics import prepare_topics
+from streamer.errors import FatalError, KafkaUnavailableError
+from streamer.kafka.topics import prepare_topics, prepare_topics_again
 from streamer.model import EntityType
 from tests.brokers import Kafka
 from tests.replica import DEADLINE_SECONDS, create_topic, settings_for
@@ -132,6 +132,9 @@ async def test_a_topic_that_may_not_be_made_is_one_clear_error_that_names_all_th
         assert f"{prefix}.{name}" in said
     assert f"{prefix}.exports" not in said
     assert list(partitions_of(kafka.bootstrap_servers, prefix)) == ["exports"]
+    # It ends a daemon that starts, and none that is at work: a broker that has just come back knows few topics.
+    with pytest.raises(KafkaUnavailableError, match=r"topics.create"):
+        await prepare_topics_again(settings(kafka, prefix, topics={"create": False}))
 
 
 @pytest.mark.parametrize("partitions", [1, 17])
