@@ -94,7 +94,7 @@ class AcknowledgedProducer:
 
     async def close(self) -> None:
         """Stop within 10 s; what is still queued is dropped."""
-        await self._sending.end(self._producer.stop(), "stop")
+        await self._sending.stop()
 
     async def _ensure_confirmed(self) -> None:
         if self._confirmed_at is None or self._monotonic() - self._confirmed_at > self._proof_seconds:

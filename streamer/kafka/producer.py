@@ -86,7 +86,7 @@ class TransactionalProducer:
         """Abort what is open and stop, each within 10 s."""
         if self._in_transaction:
             await self._sending.end(self._producer.abort_transaction(), "abort")
-        await self._sending.end(self._producer.stop(), "stop")
+        await self._sending.stop()
 
 
 def shard_producer(

@@ -23,6 +23,7 @@ from streamer.errors import FencedError, ProducerLostError
 from streamer.kafka.batches import RecordBatches
 from streamer.kafka.compression import compress_quickly
 from streamer.kafka.connection import START_SECONDS, STOP_SECONDS, answered_within, client_options, describe
+from streamer.kafka.cutting_off import cut_off
 from streamer.kafka.encoded_batches import AnyBatch, BatchFormat
 from streamer.kafka.flat_requests import encode_produce_requests_flat
 from streamer.kafka.next_transaction import begin_soon
@@ -180,17 +181,24 @@ class Sending:
             batches.append(partition, message.key, message.value, list(message.headers))
         await _all(self.send_batches(topic, batches) for topic, batches in by_topic.items())
 
-    async def end(self, call: Awaitable[None], what: str) -> None:
-        """Await one of the calls that close a producer, for at most 10 s, whatever it comes to."""
+    async def end(self, call: Awaitable[None], what: str) -> bool:
+        """Await one of the calls that close a producer, for at most 10 s; whether it came to an end by then."""
         self.lost = True
         try:
             async with asyncio.timeout(STOP_SECONDS):
                 await call
         except TimeoutError:
             log.warning("producer_left_behind", during=what, seconds=STOP_SECONDS)
+            return False
         # An abort of a transaction that is committing is an AssertionError in aiokafka; the next start settles it.
         except (KafkaError, AssertionError) as error:
             log.info("producer_closed_uncleanly", during=what, reason=describe(error))
+        return True
+
+    async def stop(self) -> None:
+        """Stop within limits; where the brokers don't let it, drop everything."""
+        if not await self.end(self._producer.stop(), "stop"):
+            await self.end(cut_off(self._producer), "cutting off")
 
     def _count(self, topic: str, partition: int, records: int) -> None:
         self._sent[topic, partition] = self._sent.get((topic, partition), 0) + records
