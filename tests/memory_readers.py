@@ -21,13 +21,16 @@ class MemoryTopicReader:
         self.reads: list[str] = []
         self.on_slice: Callable[[], object] = lambda: None
         self.troubles: list[Exception] = []
+        self.closing: asyncio.Event | None = None
+        """Where there is one, closing takes until it is set, as it does while a broker is away."""
         self._kafka = kafka
 
     async def __aenter__(self) -> MemoryTopicReader:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        pass
+        if self.closing is not None:
+            await self.closing.wait()
 
     async def ends(self, topic: str, partitions: int, *, since: int | None = None) -> Mapping[int, Ends]:
         await asyncio.sleep(0)

@@ -14,7 +14,8 @@ async def fetch_again(links: Links, state: Publishing | Reconciling) -> Export:
 
     Raises ``ExportLostError`` where it isn't, ``RetriableError``, ``AccessRefusedError``.
     """
-    export = await links.fetch(state.export_id)
+    # One answer without it can be a hiccup (a 204 is nothing but one); a new export takes hours.
+    export = await links.fetch(state.export_id) or await links.fetch(state.export_id)
     if export is None:
         raise ExportLostError("Mews does not know the export any more", expired=True)
     match export.status:

@@ -126,7 +126,8 @@ class Reconciler:
         started = self._clock.monotonic()
         async with self._open_reader() as reader:
             ends = await reader.ends(self._settings.topic, partitions, since=since)
-            comparison = await self._read_back(endings, reader, ends, share, partitions)
+            # Before the reader is closed, which takes a while where a broker is away: its memory has to be given back.
+            self.current = comparison = await self._read_back(endings, reader, ends, share, partitions)
         self._log.info(
             "topic_read_back",
             entities=len(comparison.table),
@@ -134,12 +135,12 @@ class Reconciler:
             end=comparison.end,
             seconds=round(self._clock.monotonic() - started, 3),
         )
-        self.current = comparison
         return comparison
 
     async def _read_back(
         self, endings: Endings, reader: TopicReader, ends: Mapping[int, Ends], share: Share, partitions: int
     ) -> Comparison:
+        waiting = False
         while True:
             table = Table()
             try:
@@ -151,6 +152,9 @@ class Reconciler:
                 return comparison
             # Others have the memory for now. Nothing is held meanwhile, so nobody waits for us in turn.
             self._budget.release(table)
+            if not waiting:
+                self._log.info("waiting_for_memory", limit=self._budget.limit)
+                waiting = True
             await self._clock.rest(_FREE_SECONDS)
             self._check_time(endings)
 

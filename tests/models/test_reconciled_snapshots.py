@@ -285,3 +285,16 @@ class TestMemory:
             await bench.until(lambda: len(bench.completed) == 2)
         bench.check()
         assert bench.counts() == (2, 12, 3, 0)
+
+    async def test_a_shard_that_goes_while_the_reader_closes_gives_its_memory_back(self) -> None:
+        """Closing takes as long as a broker that is away lets it, and that is when shards go."""
+        bench = Moving()
+        await bench.snapshots(FIRST)
+        bench.show(files_of(SECOND))
+        bench.clock.stopping.clear()
+        bench.reader.closing = asyncio.Event()
+        life = asyncio.create_task(bench.live())
+        await bench.until(lambda: bench.budget.others(object()))
+        life.cancel()
+        await asyncio.sleep(1)
+        assert not bench.budget.others(object())
