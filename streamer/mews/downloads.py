@@ -13,6 +13,7 @@ received when a connection breaks, so a reader that is slower than the network m
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
@@ -114,7 +115,8 @@ class Downloads:
                 response, start = await self._ask(file, start=0, etag=None), 0
                 if not _is_usable(response, 0):
                     raise DownloadBrokenError(f"{file.name}: answered a range that nobody asked for")
-            body = _body(file, response, start=start, offset=offset, tail=tail)
+            received = _Received(file, response, stall_seconds=self._session.timeout.sock_read)
+            body = _body(file, response, received, start=start, offset=offset, tail=tail)
             if etag is not None and body.etag not in (None, etag):
                 raise ExportLostError("file changed")
             _log.debug(
@@ -182,9 +184,10 @@ def _is_usable(response: aiohttp.ClientResponse, start: int) -> bool:
             return True
 
 
-def _body(file: ExportFile, response: aiohttp.ClientResponse, *, start: int, offset: int, tail: bytes) -> Body:
+def _body(
+    file: ExportFile, response: aiohttp.ClientResponse, received: _Received, *, start: int, offset: int, tail: bytes
+) -> Body:
     etag = strong_etag(response.headers)
-    received = _Received(file, response)
     match response.status:
         case 206:
             return Body(received, position=start, offset=offset, tail=tail, etag=etag)
@@ -203,8 +206,9 @@ def _body(file: ExportFile, response: aiohttp.ClientResponse, *, start: int, off
 class _Received:
     """The bytes of a body as they come from the network."""
 
-    def __init__(self, file: ExportFile, response: aiohttp.ClientResponse) -> None:
+    def __init__(self, file: ExportFile, response: aiohttp.ClientResponse, *, stall_seconds: float | None) -> None:
         self._file = file
+        self._stall_seconds = stall_seconds
         self._stream = response.content
         self._is_chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
         self._broken: DownloadBrokenError | None = None
@@ -213,19 +217,25 @@ class _Received:
         if self._broken is not None:
             raise self._broken
         try:
-            if self._is_chunked:
-                return await self._stream.readany()
-            # As it came from the socket: `readany` joins all that lies ready, which is one more copy of the file. The
-            # pieces of a chunked body, though, are as small as its server likes.
-            piece, _ = await self._stream.readchunk()
-            return piece
-        except (aiohttp.ClientError, OSError, aiohttp.http_exceptions.HttpProcessingError) as error:
+            async with asyncio.timeout(self._stall_seconds):
+                return await self._next()
+        # Why a timeout besides aiohttp's, and a RuntimeError: after framing that makes no sense aiohttp takes its own
+        # timeout away and doesn't tell whoever waits for the body, and takes a read after that for a mistake of ours.
+        except (aiohttp.ClientError, OSError, RuntimeError, aiohttp.http_exceptions.HttpProcessingError) as error:
             self._broken = DownloadBrokenError(f"{self._file.name}: {describe(error)}")
         # A broken stream refuses to hand out what it received before it broke. To a reader that was busy
         # elsewhere this can be all that came over the connection, and then no number of attempts would bring
         # it any further.
         self._stream._exception = None
         return self._stream.read_nowait() or await self.read()
+
+    async def _next(self) -> bytes:
+        if self._is_chunked:
+            return await self._stream.readany()
+        # As it came from the socket: `readany` joins all that lies ready, which is one more copy of the file. The
+        # pieces of a chunked body, though, are as small as its server likes.
+        piece, _ = await self._stream.readchunk()
+        return piece
 
 
 class _Nothing:

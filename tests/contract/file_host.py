@@ -36,6 +36,9 @@ class FileHost:
         self.encoded: bytes | None = None
         self.framing: Literal["length", "chunked", "close"] = "length"
         self.stall_at: int | None = None
+        self.garbled_at: int | None = None
+        """In a chunked body, after so many bytes, and once ``garbling`` is set: what is no chunk."""
+        self.garbling = asyncio.Event()
         self.asked: list[Asked] = []
         self.sent = asyncio.Event()
         self._server = TestServer(web.Application())
@@ -93,6 +96,13 @@ class FileHost:
         cut = self.cuts.pop(0) if self.cuts else None
         if self.stall_at is not None:
             await response.write(body[: self.stall_at])
+            await asyncio.Event().wait()
+        if self.garbled_at is not None:
+            assert request.transport is not None
+            await response.write(body[: self.garbled_at])
+            await self.garbling.wait()
+            request.transport.write(b"no number\r\nof bytes")
+            self.sent.set()
             await asyncio.Event().wait()
         await response.write(body if cut is None else body[:cut])
         if cut is not None:

@@ -182,6 +182,20 @@ async def test_a_stall_is_given_up_and_what_came_before_is_kept(downloads: Downl
             await anext(body)
 
 
+@pytest.mark.parametrize("busy", [False, True], ids=["waited for", "while the reader is busy"])
+async def test_framing_that_makes_no_sense_breaks_a_download(downloads: Downloads, host: FileHost, busy: bool) -> None:
+    host.framing, host.garbled_at = "chunked", 40
+    async with asyncio.timeout(10), downloads.open(the_file(host.link()), offset=0) as body:
+        assert await anext(body) == CONTENT[:40]
+        reading = None if busy else asyncio.create_task(anext(body))
+        host.garbling.set()
+        await host.sent.wait()
+        for _ in range(1000):  # turns of the loop, so that it arrives here too
+            await asyncio.sleep(0)
+        with pytest.raises(DownloadBrokenError):
+            await (anext(body) if reading is None else reading)
+
+
 async def test_a_slow_reader_gets_what_had_come_before_the_connection_broke(
     downloads: Downloads, host: FileHost
 ) -> None:
