@@ -60,6 +60,10 @@ class MemoryMews:
             raise answer
         return answer
 
+    def know(self, export_id: ExportId, entity_type: EntityType, window: Window | None) -> None:
+        """An export whose id got lost, or that somebody else has asked for."""
+        self._told[export_id] = entity_type.value, window
+
     async def fetch(self, export_id: ExportId) -> Export | None:
         await asyncio.sleep(0)
         self.fetches += 1

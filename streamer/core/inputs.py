@@ -72,10 +72,14 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """The export's files can be downloaded. ``first`` is where publishing begins."""
+    """The export's files can be downloaded. ``first`` is where publishing begins.
+
+    ``window`` is that of an adopted export, where it ends before the one that is asked for by now.
+    """
 
     files: FileList
     first: Position
+    window: Window | None = None
 
 
 class Ended(msgspec.Struct, frozen=True):

@@ -65,7 +65,7 @@ from streamer.core.states import (
     Waiting,
 )
 from streamer.errors import StreamerError
-from streamer.model import ExportId, ExportKind, StreamKey
+from streamer.model import ExportId, ExportKind, StreamKey, Window
 
 _Own = Due | OfRequest | OfExport | LookedAt
 """What each active state answers in its own way; to be refused or taken out is the same for all."""
@@ -156,16 +156,15 @@ def _from_requesting(
 def _from_waiting(stream: StreamKey, checkpoint: Checkpoint, state: Waiting, event: _Own, *, now: datetime) -> Outcome:
     match event:
         case Ready():
+            request = _of_adopted(state.request, event.window)
             publishing = Publishing(
-                request=state.request,
+                request=request,
                 export_id=state.export_id,
                 ready_at=now,
                 files=event.files,
                 position=event.first,
             )
-            ready = Writer(stream, state.request, state.export_id, now).export_ready(
-                event.files.count, event.files.size
-            )
+            ready = Writer(stream, request, state.export_id, now).export_ready(event.files.count, event.files.size)
             return Outcome(checkpoint.moved_to(publishing, error=None), (ready,))
         case Ended():
             return after_failure(stream, checkpoint, state, event, now=now)
@@ -174,6 +173,14 @@ def _from_waiting(stream: StreamKey, checkpoint: Checkpoint, state: Waiting, eve
         case _:
             never: Due | OfRequest | Published | Overflowed | Entombed | LookedAt = event
             raise _impossible(state, never)
+
+
+def _of_adopted(request: Request, window: Window | None) -> Request:
+    """The request as an adopted export answers it: asked for earlier, so it covers less."""
+    if window is None:
+        return request
+    covers_to = window.end if request.covers_to is None else min(request.covers_to, window.end)
+    return msgspec.structs.replace(request, window=window, covers_to=covers_to)
 
 
 def _from_publishing(
