@@ -138,7 +138,7 @@ class ExportsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     snapshot_interval: timedelta = timedelta(days=7)
     """How often everything is exported anew."""
     update_interval: timedelta | None = timedelta(minutes=15)
-    """How often what was updated since is exported; None, ``"off"`` in the file: snapshots only."""
+    """How often what was updated since is exported; ``"off"``: snapshots only."""
     window_overlap: timedelta = timedelta(minutes=10)
     """How far a window reaches back behind the end of the last one, for rows that appear late."""
     window_margin: timedelta = timedelta(minutes=1)
@@ -160,7 +160,8 @@ class ExportsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     reconcile_memory: Annotated[int, Meta(ge=1_000_000)] = 268_435_456
     """Bytes for comparing, all streams of a process together: 29 an entity. With less, files are read several times."""
     max_tombstone_share: Annotated[float, Meta(ge=0, le=1)] = 0.05
-    """The largest part of a topic's entities that one snapshot may declare gone; above it, a person has to look."""
+    """The largest part of a topic's entities that one snapshot may declare gone, or 20 of them; above it,
+    a person has to look."""
     shared_keys: bool = True
     """Whether several connections may reach the same customers and companies. Then, in a topic that they share, none
     of them declares one gone."""
@@ -169,9 +170,10 @@ class ExportsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     blocked_pattern: str = r"(?i)\b(already|pending|processing|running)\b"
     """Regular expression for the text of a 400 that means that an export is running; there is no code."""
     size_mismatch: Literal["fail", "accept"] = "fail"
-    """What a whole file of another length than announced comes to: a failed export, or just an alarm."""
+    """What to do where a complete file is not as long as Mews announced: fail the export, or accept it and warn."""
     validate: Literal["off", "warn", "dead_letter"] = "off"
-    """Hold each line against the schema of its type: count and log what differs, or make it a dead letter besides."""
+    """Hold each line against the schema of its type: count and log what differs, or also make it a dead letter instead
+    of a record."""
     erasure_key: Secret | None = None
     """The key by which erased entities are known (``streamer signal erase``): the Ids themselves are kept nowhere."""
     kernel: Literal["auto", "off"] = "auto"
@@ -304,10 +306,14 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         found = self.kafka.secrets()
         for connection in self.connections:
             found += [connection.client_token, connection.access_token]
-        others = (self.topics.schema_registry_password, self.exports.erasure_key)
-        found += [secret for secret in others if secret is not None]
-        found += [entity.hash_key for entity in self.entity.values() if entity.hash_key is not None]
-        return tuple(found)
+        if self.topics.schema_registry_password is not None:
+            found.append(self.topics.schema_registry_password)
+        return (*found, *self.hash_keys())
+
+    def hash_keys(self) -> tuple[Secret, ...]:
+        """Those secrets that hashes in topics and checkpoints are made with: another key would make other hashes."""
+        keys = (self.exports.erasure_key, *(entity.hash_key for entity in self.entity.values()))
+        return tuple(key for key in keys if key is not None)
 
 
 _SECTIONS: dict[str, type[msgspec.Struct]] = {

@@ -31,6 +31,10 @@ class SecretFile(Secret):
         replaced, self._value = Secret(self._value), value
         return replaced
 
+    def has_changed(self) -> bool:
+        """Whether the file holds another value by now; the one it had is kept. Raises ``ValueError`` as above."""
+        return self._read() != self._value
+
     def _read(self) -> str:
         try:
             text = self.path.read_text(encoding="utf-8")

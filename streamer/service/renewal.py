@@ -23,7 +23,7 @@ async def follow_secrets(
     """Look at the files of all secrets again and again, for ever; ``renewed`` is called after a change.
 
     What can't be used (a file that is just being replaced, or was emptied by mistake) leaves the old value in place,
-    and is told once.
+    and is told once. So is another key for hashes: they are made with that of the start for as long as the daemon runs.
     """
     told: set[str] = set()
     while True:
@@ -47,6 +47,10 @@ def renew_secrets(config: Config) -> tuple[list[str], set[str]]:
         if not isinstance(secret, SecretFile):
             continue
         try:
+            if any(secret is key for key in config.hash_keys()):
+                if secret.has_changed():
+                    problems.add(f"the file {secret.name} holds another key, which is taken at a start alone")
+                continue
             replaced = secret.read_again()
         except ValueError as error:
             problems.add(str(error))

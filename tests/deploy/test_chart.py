@@ -11,6 +11,7 @@ import kubernetes_validate
 import pytest
 
 from streamer.config import Config, load_config
+from streamer.model import EntityType
 from streamer.service.replica import DRAIN_SECONDS, LEAVE_SECONDS
 from tests.deploy.charts import CHART, ROOT, Manifest, RefusedError, Render
 
@@ -43,13 +44,14 @@ def settings(manifests: list[Manifest], directory: Path, **environ: str) -> Conf
     return load_config(directory / "config.toml", environ=environ)
 
 
-def test_there_are_sets_of_values_for_every_way_to_log_in() -> None:
+def test_there_are_sets_of_values_for_every_way_to_log_in_and_for_privacy() -> None:
     assert [path.name.removesuffix("-values.yaml") for path in VALUES] == [
         "certificate",
         "minimal",
         "msk",
         "oauth",
         "password",
+        "privacy",
     ]
 
 
@@ -90,6 +92,17 @@ def test_settings_of_each_kind_arrive_as_they_were_meant(render: Render, tmp_pat
     assert config.exports.transaction_bytes == 8_000_000
     assert config.exports.transaction_seconds == 1.5
     assert config.kafka.ssl_key_file == tmp_path / "streamer-tls/tls.key"
+
+
+def test_what_may_not_be_published_arrives_with_the_keys_of_its_hashes(render: Render, tmp_path: Path) -> None:
+    config = settings(render(CHART / "ci/privacy-values.yaml"), tmp_path)
+    customer = config.entity[EntityType.CUSTOMER]
+    assert customer.drop_fields == ("Notes", "Passport", "IdentityCard")
+    assert customer.hash_fields == ("Email", "Phone")
+    assert config.entity[EntityType.COMPANY].drop_fields == ("Notes",)
+    erasure_key, hash_key = (key.reveal() for key in config.hash_keys())
+    assert erasure_key.endswith("privacy/erasure-key")
+    assert hash_key.endswith("privacy/hash-key")
 
 
 @pytest.mark.parametrize("values", VALUES, ids=lambda path: path.name.removesuffix("-values.yaml"))
@@ -139,6 +152,8 @@ def test_traffic_goes_to_names_kafka_and_https_alone(render: Render) -> None:
         ("replica=3", "replica"),
         ("connections[0].access_token=plain-canary", "access_token"),
         ("config.kafka.sasl_password=plain-canary", "sasl_password"),
+        ("config.exports.erasure_key=plain-canary", "erasure_key"),
+        ("config.entity.Customer.hash_key=plain-canary", "hash_key"),
         ("config.kafka.bootstrap_servers={kafka}", "bootstrap_servers"),
         ("terminationGracePeriodSeconds=5", "terminationGracePeriodSeconds"),
     ],

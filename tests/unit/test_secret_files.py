@@ -77,6 +77,32 @@ async def test_files_are_looked_at_every_five_seconds_and_changes_are_told(tmp_p
     assert scrub("access-canary-1 access-canary-2") == "*** ***"
 
 
+async def test_another_key_for_hashes_is_told_and_not_taken(tmp_path: Path) -> None:
+    """Half of what is hashed would be hashed in another way, and who was erased would be known no more."""
+    paths = [tmp_path / "hash-key", tmp_path / "erasure-key"]
+    for path in paths:
+        path.write_text(f"canary-of-{path.name}-32-bytes-of-it-1")
+    entity = '[entity.Customer]\nhash_fields = ["Email"]\nhash_key = { file = "hash-key" }\n'
+    config = load(tmp_path, f'[exports]\nerasure_key = {{ file = "erasure-key" }}\n{entity}{connection()}')
+    looks = 0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 3:
+            raise EOFError
+        for path in paths:
+            path.write_text(f"canary-of-{path.name}-32-bytes-of-it-2")
+
+    with structlog.testing.capture_logs() as said, pytest.raises(EOFError):
+        await follow_secrets(config, sleep=sleep, renewed=lambda: pytest.fail("nothing was renewed"))
+    assert sorted(line["reason"] for line in said if line["event"] == "secret_not_renewed") == [
+        "the file erasure-key holds another key, which is taken at a start alone",
+        "the file hash-key holds another key, which is taken at a start alone",
+    ]
+    assert [key.reveal()[-1] for key in config.hash_keys()] == ["1", "1"]
+
+
 def test_of_tokens_that_come_and_go_the_last_ones_are_hidden() -> None:
     configure_logs(secrets=[Secret("lasting-canary")])
     for number in range(10):

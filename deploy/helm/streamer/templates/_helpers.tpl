@@ -43,6 +43,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{ include "streamer.setting" (dict "key" $key "value" $value) }}
 {{- end }}
 {{ end }}
+{{- range $type, $rules := .Values.config.entity }}
+[entity.{{ $type }}]
+{{- range $key, $value := $rules }}
+{{ include "streamer.setting" (dict "key" $key "value" $value) }}
+{{- end }}
+{{ end }}
 [http]
 port = 8080
 {{ range .Values.connections }}
@@ -56,7 +62,8 @@ port = 8080
 {{- /* The names of all Secrets that are referred to, with commas between. */ -}}
 {{- define "streamer.secrets" -}}
 {{- $names := list }}
-{{- range $table := append .Values.connections .Values.config.kafka }}
+{{- $tables := list .Values.config.kafka .Values.config.topics .Values.config.exports }}
+{{- range $table := concat $tables .Values.connections (values .Values.config.entity) }}
 {{- range $value := $table }}
 {{- if kindIs "map" $value }}{{ if hasKey $value "secret" }}{{ $names = append $names $value.secret }}{{ end }}{{ end }}
 {{- end }}
