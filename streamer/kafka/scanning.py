@@ -43,8 +43,8 @@ class TopicScanner:
 
     async def bounds(self, topic: str, partitions: int) -> dict[int, tuple[int, int]]:
         """First offset that is kept and end of what is committed, by partition. Raises ``KafkaUnavailableError``."""
+        # Nothing is assigned for it: a broker would answer behind a fetch, after half a second where there is nothing.
         places = [TopicPartition(topic, n) for n in range(partitions)]
-        self._consumer.assign(places)
         async with answered_within(CALL_SECONDS, f"asking for the ends of {topic}"):
             first = await self._consumer.beginning_offsets(places)
             ends = await self._consumer.end_offsets(places)
@@ -53,12 +53,12 @@ class TopicScanner:
     async def record(self, topic: str, partition: int, offset: int) -> Any | None:
         """The one record at this place; None where there is none. Raises ``KafkaUnavailableError``."""
         place = TopicPartition(topic, partition)
-        self._consumer.assign([place])
         async with answered_within(CALL_SECONDS, f"reading {topic}"):
             first = (await self._consumer.beginning_offsets([place]))[place]
             end = (await self._consumer.end_offsets([place]))[place]
             if not first <= offset < end:
                 return None
+            self._consumer.assign([place])
             self._consumer.seek(place, offset)
             fetched = await self._fetch([place], {place: offset})
         records = fetched.get(place, ())
