@@ -29,15 +29,16 @@ _OPENING = """\
 # Configuration
 
 One TOML file: `--config FILE`, else `STREAMER_CONFIG`, else `config.toml`. Every key has its default in the code; what
-must be set are brokers and connections. [config.example.toml](../config.example.toml) is a file to start from. This
-page is made from the code by `scripts/document`; a test compares.
+must be set are connections, and brokers that are not on this machine.
+[config.example.toml](../config.example.toml) is a file to start from. This page is made from the code by
+`scripts/document`; a test compares.
 
 - **Durations** are text: `"500ms"`, `"30s"`, `"5m"`, `"2h"`, `"7d"`.
 - **Secrets** are never written in the file but named: `{ env = "NAME" }` or `{ file = "path" }`. Files are read again
-  when they change, within seconds and without a restart; so are certificates.
+  when they change, within seconds and without a restart, but for the keys of hashes; so are certificates.
 - **Paths** start at the folder of the file.
 - **The environment wins**: `STREAMER_<SECTION>_<KEY>`, such as `STREAMER_KAFKA_BOOTSTRAP_SERVERS=a:9092,b:9092`, for
-  the keys of `[kafka]`, `[topics]`, `[exports]` and `[http]`.
+  the keys of `[kafka]`, `[topics]` (but for `config`), `[exports]` and `[http]`.
 - **A mistake** (an unknown key, a wrong type, a missing secret) is one sentence with the path of the key, and exit code
   2. `streamer check` tells the rest.
 """

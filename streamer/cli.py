@@ -138,7 +138,7 @@ def cli() -> None:
     """Keeps Apache Kafka topics in step with a Mews property-management system, exactly once.
 
     \b
-    See it work, with nothing set up:    streamer demo
+    See it work, with nothing set up:    streamer demo   (with the extra "demo")
     Then, with config.example.toml copied to config.toml and filled in:
       is everything in place?            streamer check
       publish everything once            streamer once

@@ -34,7 +34,7 @@ class KafkaConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
     """``at_least_once`` is for brokers without transactions: after a crash records repeat, with the same ``ce_id``."""
     compression: Literal["zstd", "none"] = "zstd"
-    """Compression of the batches. zstd makes entities about four times smaller for little processor time."""
+    """Compression of the batches. zstd makes entities several times smaller for little processor time."""
     client_id: Words = "streamer"
     """The name in the broker's logs and quotas."""
     session_timeout: timedelta = timedelta(seconds=10)

@@ -57,7 +57,7 @@ class Metrics:
 
         self.records = counter("records", "Records committed.")
         self.bytes = counter("bytes", "Bytes of lines committed, as downloaded and without headers.")
-        self.lines = counter("lines", "Lines committed: records, dead letters and blank ones.")
+        self.lines = counter("lines", "Lines committed: records, and those that became none, for whatever reason.")
         self.unchanged = counter("unchanged", "Lines left out because the topic said the same already.")
         self.tombstones = counter("tombstones", "Tombstones committed, for entities that are gone.")
         self.transactions = counter(
@@ -79,7 +79,10 @@ class Metrics:
             "topics_lost", "Topics found made anew, and published to from the start: raise an alarm."
         )
         self.phase = gauge("phase", "1 for the phase that the stream is in, 0 for those it was in.", "phase")
-        self.lag = gauge("lag_seconds", "Age of what is published: now minus the end of the newest window.")
+        self.lag = gauge(
+            "lag_seconds",
+            "Age of what is published: now minus the end of the newest window, or the request of a later snapshot.",
+        )
         self.blocked = gauge("blocked_seconds", "For how long another export has kept ours waiting; 0: it doesn't.")
         self.signals = counter("signals", "Signals answered, by outcome: applied, rejected.", "outcome")
         self.paused = gauge("stream_paused", "1 while a signal has paused the stream.")
@@ -106,7 +109,11 @@ class Metrics:
             "Producers replaced after a failure or by fencing.",
             registry=registry,
         )
-        self.owned_shards = Gauge("streamer_owned_shards", "Shards that this replica works on.", registry=registry)
+        self.owned_shards = Gauge(
+            "streamer_owned_shards",
+            "Shards that the group has given to this replica, also those without streams.",
+            registry=registry,
+        )
         self.ready = Gauge(
             "streamer_ready", "1 while this replica takes part in the group, as on /readyz.", registry=registry
         )

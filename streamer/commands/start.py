@@ -38,7 +38,7 @@ def start_options(command: F) -> F:
     log_level = click.option(
         "--log-level",
         type=click.Choice(LEVELS, case_sensitive=False),
-        help="How much to log, on stderr.  [default: info for run and once, else error]",
+        help="How much to log, on stderr.  [default: info for run and once, critical for check, else error]",
         expose_value=False,
         callback=_remember,
     )
