@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 import urllib.request
 from pathlib import Path
@@ -11,6 +12,7 @@ import msgspec
 
 from benchmarks.measured import MeasuredProcess
 from benchmarks.runs import CONNECTION, ENTITY_TYPES, Setting
+from benchmarks.sandbox import environment_of_children
 from streamer.sandbox.kafka_ports import free_port
 
 _BUCKET = re.compile(r'^streamer_loop_lateness_seconds_bucket\{le="([^"]+)"\} (\S+)$', re.MULTILINE)
@@ -28,6 +30,8 @@ class Daemon(msgspec.Struct, frozen=True):
     """How many exports at once, each of another entity type."""
     processes: int = 1
     """How many replicas share them."""
+    exports_before: int = 0
+    """How many of the same each stream has published before, as of a process that has run for a while."""
     module: str = "streamer"
     """What is run."""
 
@@ -48,13 +52,19 @@ class Reading(msgspec.Struct, frozen=True):
 class DaemonProcess:
     """One replica."""
 
-    def __init__(self, measured: MeasuredProcess, port: int) -> None:
+    def __init__(self, measured: MeasuredProcess, port: int, config: Path) -> None:
         self.measured = measured
         self._port = port
+        self._config = config
 
     @staticmethod
     def command(daemon: Daemon, config: Path) -> list[str]:
         return [sys.executable, "-m", daemon.module, "run", "--config", str(config)]
+
+    def ask_for_snapshots(self) -> None:
+        """Have each stream export everything once more, now."""
+        command = [sys.executable, "-m", "streamer", "signal", "snapshot_now", "*", "--config", str(self._config)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment_of_children())
 
     def reading_before(self) -> Reading:
         """Its metrics first: what it costs to tell them is no part of the run."""

@@ -19,6 +19,12 @@ _KILOBYTE = 1 if sys.platform == "darwin" else 1024
 """What `ru_maxrss` counts in."""
 
 
+def stolen_seconds() -> float:
+    """For how long others on the same host had this virtual machine's processors so far, all of them together."""
+    total, *_ = Path("/proc/stat").read_text().splitlines()
+    return int(total.split()[8]) / os.sysconf("SC_CLK_TCK")
+
+
 class Usage(msgspec.Struct, frozen=True):
     """What a process has come to in the end; ``peak_bytes`` is its largest resident memory.
 

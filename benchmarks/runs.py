@@ -60,6 +60,10 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     """No step of the event loop came later, by the daemon's own metric."""
     waited_seconds: float | None = None
     """For how long its main thread could have run, and others had the CPU: of a machine with other work, much."""
+    stolen_seconds: float | None = None
+    """For how long the processors of the machine were others', if it is a virtual one."""
+    sleeper_late_seconds: float | None = None
+    """How late a program was, at worst, that only slept on the same CPU (``sleeper.py``)."""
     wrong: str
     """What is wrong with the result; empty if the counts are exact."""
 

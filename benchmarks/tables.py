@@ -29,7 +29,9 @@ def _of_setting(setting: Setting, by_way: dict[str, list[Run]]) -> str:
         "CPU time, streamer = 1",
         "peak MB",
         "loop ms",
+        "sleeper ms",
         "waited",
+        "stolen",
     ]
     if several:
         columns.append("first done / last")
@@ -42,6 +44,7 @@ def _of_setting(setting: Setting, by_way: dict[str, list[Run]]) -> str:
     ]
     for way, group in sorted(by_way.items(), key=lambda item: _cpu(item[1])):
         late = [run.late_seconds for run in group if run.late_seconds is not None]
+        slept = [run.sleeper_late_seconds for run in group if run.sleeper_late_seconds is not None]
         cells = [
             way,
             str(len(group)),
@@ -51,7 +54,9 @@ def _of_setting(setting: Setting, by_way: dict[str, list[Run]]) -> str:
             f"{_cpu(group) / own:.2f}",
             f"{max(run.peak_bytes for run in group) / 1e6:.0f}",
             f"{max(late) * 1000:g}" if late else "",
-            _share_waited(group),
+            f"{max(slept) * 1000:.0f}" if slept else "",
+            _share(group, "waited_seconds"),
+            _share(group, "stolen_seconds"),
         ]
         if several:
             shares = [run.first_seconds / run.seconds for run in group if run.first_seconds is not None]
@@ -64,10 +69,10 @@ def _cpu(group: Iterable[Run]) -> float:
     return median(run.cpu_microseconds for run in group)
 
 
-def _share_waited(group: Iterable[Run]) -> str:
-    """Of the time of the runs, how much the daemon waited for its CPU."""
-    shares = [run.waited_seconds / run.seconds for run in group if run.waited_seconds is not None]
-    return f"{median(shares):.0%}" if shares else ""
+def _share(group: Iterable[Run], name: str) -> str:
+    """Of the time of the runs, how much of it was lost so."""
+    shares = [lost / run.seconds for run in group if (lost := getattr(run, name)) is not None]
+    return f"{median(shares):.1%}" if shares else ""
 
 
 def _counted(count: int, noun: str) -> str:

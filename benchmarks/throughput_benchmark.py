@@ -19,6 +19,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from benchmarks.ballast import Ballast
 from benchmarks.connect import Connect
 from benchmarks.daemons import Daemon
 from benchmarks.file_host import FileHost
@@ -33,6 +34,7 @@ DAEMONS = (
     Daemon("streamer-python", kernel="off"),
     Daemon("streamer-reconciling", reconcile=True),
     Daemon("streamer-block-times", module="benchmarks.block_times"),
+    Daemon("streamer-second-export", exports_before=1),
     Daemon("streamer-once-or-more", delivery="at_least_once"),
     Daemon("streamer-python-once-or-more", delivery="at_least_once", kernel="off"),
     Daemon(f"streamer-{len(ENTITY_TYPES)}-exports", streams=len(ENTITY_TYPES)),
@@ -105,6 +107,9 @@ def summed_up(results: Path) -> None:
 @click.option(
     "--pin/--no-pin", default=True, help="What is measured on one CPU, Kafka and the host of files on another."
 )
+@click.option(
+    "--ballast", type=click.IntRange(0), default=0, help="GB of memory in use meanwhile (benchmarks/ballast.py)."
+)
 @click.option("--most-seconds", type=click.IntRange(1), default=86_400, help="Begin no run after so long.")
 def run(
     results: Path,
@@ -119,6 +124,7 @@ def run(
     headers: bool,
     partitions: tuple[int, ...],
     pin: bool,
+    ballast: int,
     most_seconds: int,
 ) -> None:
     """Measure, and append each run to the file of results. Exits with 1 where a count was not exact."""
@@ -135,12 +141,14 @@ def run(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streamer-benchmark-")))
         out = stack.enter_context(results.open("ab"))
+        if ballast:
+            stack.enter_context(Ballast(ballast * 2**30))
         kafka = LocalKafka(folder / "kafka", broker_properties={"log.segment.delete.delay.ms": "1000"})
         stack.enter_context(kafka)
         host = FileHost.here(folder / "host")
         if host is not None:
             stack.enter_context(host)
-        runner = Runner(kafka.bootstrap_servers, folder, cpus=cpus, host=host)
+        runner = Runner(kafka, folder, cpus=cpus, host=host)
         known = [peer for peer in peers(folder, set(names.split(","))) if peer.headers or not headers]
         able = {peer.name for peer in known} | (
             set(WAYS) - set(PEERS) - ({c.name for c in CONNECTS} if headers else set())
@@ -173,6 +181,8 @@ def _told(run: Run) -> str:
     if run.wrong:
         return run.wrong
     late = "" if run.late_seconds is None else f", loop at most {run.late_seconds * 1000:g} ms late"
+    if run.sleeper_late_seconds is not None:
+        late += f" (who only slept {run.sleeper_late_seconds * 1000:.0f})"
     return f"{run.records_per_second:,.0f} records/s, {run.cpu_microseconds:.2f} µs of CPU each{late}"
 
 

@@ -6,21 +6,25 @@ joining the group) and does not count; then the file is let go, and the clocks r
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from benchmarks.connect import Connect
 from benchmarks.daemons import Daemon, DaemonProcess, daemon_configuration
 from benchmarks.file_host import FileHost
 from benchmarks.kafka import Topics
-from benchmarks.measured import MeasuredProcess, Usage
+from benchmarks.measured import MeasuredProcess, Usage, stolen_seconds
 from benchmarks.peer_task import PeerTask
 from benchmarks.peers import Peer
 from benchmarks.runs import CONNECTION, ENTITY_TYPES, Run, Setting
 from benchmarks.sandbox import SimulatorProcess
+from benchmarks.sleeper import Sleeper
 from streamer.model import EntityType
+from streamer.sandbox.local_kafka import LocalKafka
 
 _FIXED_HEADERS = {
     "ce_specversion": "1.0",
@@ -30,6 +34,7 @@ _FIXED_HEADERS = {
 }
 """With ``ce_id`` the five that the daemon writes."""
 _RUN_SECONDS = 1_800.0
+_CLEAR_SECONDS = 60.0
 _REST_SECONDS = 0.2
 """What is held is at rest when what it did besides asking (heartbeats, logs) is done too."""
 
@@ -41,13 +46,14 @@ class Runner:
     """
 
     def __init__(
-        self, bootstrap_servers: str, directory: Path, *, cpus: Sequence[int], host: FileHost | None = None
+        self, kafka: LocalKafka, directory: Path, *, cpus: Sequence[int], host: FileHost | None = None
     ) -> None:
-        self._servers = bootstrap_servers
+        self._servers = kafka.bootstrap_servers
+        self._kafka_data = kafka.directory / "data"
         self._directory = directory
         self._cpus = cpus
         self._host = host
-        self._topics = Topics(bootstrap_servers)
+        self._topics = Topics(kafka.bootstrap_servers)
         self._runs = 0
 
     def daemon(self, setting: Setting, daemon: Daemon) -> Run:
@@ -57,36 +63,45 @@ class Runner:
             link = self._link(setting)
             simulator = stack.enter_context(_simulator(setting))
             simulator.hold_files(link)
+            sleeper = stack.enter_context(Sleeper(self._cpus[0])) if self._cpus else None
             processes = []
             for number in range(daemon.processes):
                 config = self._directory / f"{prefix}-{number}.toml"
                 port, text = daemon_configuration(self._servers, prefix, setting, daemon, simulator.url)
                 config.write_text(text)
                 process = self._process(DaemonProcess.command(daemon, config), number)
-                processes.append(DaemonProcess(stack.enter_context(process), port))
+                processes.append(DaemonProcess(stack.enter_context(process), port, config))
             if daemon.processes > 1:
                 self._topics.wait_for_members(f"{prefix}.streamer", daemon.processes)
-            simulator.wait_for_held(daemon.streams, lambda: [process.measured for process in processes])
+            measured = [process.measured for process in processes]
+            simulator.wait_for_held(daemon.streams, lambda: measured)
+            for number in range(daemon.exports_before):
+                simulator.release(link)
+                self._wait_for_exports(prefix, (number + 1) * daemon.streams, measured)
+                simulator.hold_files(link)
+                processes[0].ask_for_snapshots()
+                simulator.wait_for_held(daemon.streams, lambda: measured)
             time.sleep(_REST_SECONDS)
             before = [process.reading_before() for process in processes]
+            stolen = stolen_seconds()
+            if sleeper is not None:
+                sleeper.latest()
             began = time.monotonic()
             simulator.release(link)
-            completed = self._topics.wait_for_events(
-                f"{prefix}.exports",
-                "export_completed",
-                count=daemon.streams,
-                seconds=_RUN_SECONDS,
-                give_up=lambda: any(process.measured.ended() for process in processes),
-            )
+            completed = self._wait_for_exports(prefix, (daemon.exports_before + 1) * daemon.streams, measured)
             after = [process.reading_after() for process in processes]
+            stolen = stolen_seconds() - stolen
+            slept = sleeper.latest() if sleeper is not None else None
             usages = [process.measured.end() for process in processes]
         wrong = [f"a daemon left with exit code {usage.exit_code}" for usage in usages if usage.exit_code]
         for event, _ in completed:
             if event["records"] != setting.lines:
                 wrong.append(f"export_completed says {event['records']:,} records instead of {setting.lines:,}")
-            wrong.append(self._wrong(f"{prefix}.{EntityType(event['entity_type']).slug}", setting.lines, setting))
-        self._topics.delete(prefix)
-        ends = [seen_at - began for _, seen_at in completed]
+        for name in ENTITY_TYPES[: daemon.streams]:
+            lines = setting.lines * (daemon.exports_before + 1)
+            wrong.append(self._wrong(f"{prefix}.{EntityType(name).slug}", lines, setting))
+        self._clear(prefix)
+        ends = [seen_at - began for _, seen_at in completed[-daemon.streams :]]
         return Run(
             **setting.told(),
             way=daemon.name,
@@ -102,7 +117,21 @@ class Runner:
             waited_seconds=max(
                 late.waited_seconds - early.waited_seconds for early, late in zip(before, after, strict=True)
             ),
+            stolen_seconds=stolen,
+            sleeper_late_seconds=slept,
             wrong="; ".join(filter(None, wrong)),
+        )
+
+    def _wait_for_exports(
+        self, prefix: str, count: int, processes: Sequence[MeasuredProcess]
+    ) -> list[tuple[dict[str, Any], float]]:
+        """Until so many have been completed, with when each was seen to be."""
+        return self._topics.wait_for_events(
+            f"{prefix}.exports",
+            "export_completed",
+            count=count,
+            seconds=_RUN_SECONDS,
+            give_up=lambda: any(process.ended() for process in processes),
         )
 
     def peer(self, setting: Setting, peer: Peer) -> Run:
@@ -133,7 +162,7 @@ class Runner:
                 ended = time.monotonic()
                 log = process.log_tail()
         wrong = f"exit code {usage.exit_code}: {log}" if usage.exit_code else self._wrong(topic, lines, setting)
-        self._topics.delete(topic)
+        self._clear(topic)
         return _run(setting, peer.name, lines, ended - began, before, usage.cpu_seconds, usage, wrong)
 
     def connect(self, setting: Setting, connect: Connect) -> Run:
@@ -152,8 +181,18 @@ class Runner:
             after = process.cpu_seconds()
             usage = process.end()
         wrong = self._wrong(topic, lines, setting)
-        self._topics.delete(topic)
+        self._clear(topic)
         return _run(setting, connect.name, lines, ended - began, before, after, usage, wrong)
+
+    def _clear(self, prefix: str) -> None:
+        """Delete its topics, and wait until the disk is done with them: it would be in the way of the next run."""
+        self._topics.delete(prefix)
+        deadline = time.monotonic() + _CLEAR_SECONDS
+        while any(self._kafka_data.glob(f"{prefix}*")):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the broker does not drop the files of {prefix}")
+            time.sleep(0.1)
+        os.sync()
 
     def _link(self, setting: Setting) -> str | None:
         """Where the bytes come from instead of the simulator: one file stands for all, since they are of one size."""
