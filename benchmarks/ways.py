@@ -63,7 +63,8 @@ class Runner:
             link = self._link(setting)
             simulator = stack.enter_context(_simulator(setting))
             simulator.hold_files(link)
-            sleeper = stack.enter_context(Sleeper(self._cpus[0])) if self._cpus else None
+            alone = daemon.processes == 1 and self._cpus
+            sleeper = stack.enter_context(Sleeper(self._cpus[0])) if alone else None
             processes = []
             for number in range(daemon.processes):
                 config = self._directory / f"{prefix}-{number}.toml"

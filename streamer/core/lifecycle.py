@@ -21,7 +21,7 @@ this file where a state or an input is new, or an arrow is gone. It raises ``Lif
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import assert_never
 
 import msgspec
@@ -65,7 +65,7 @@ from streamer.core.states import (
     Waiting,
 )
 from streamer.errors import StreamerError
-from streamer.model import ExportId, ExportKind, StreamKey, Window
+from streamer.model import EntityType, ExportId, ExportKind, StreamKey, Window
 
 _Own = Due | OfRequest | OfExport | LookedAt
 """What each active state answers in its own way; to be refused or taken out is the same for all."""
@@ -156,7 +156,7 @@ def _from_requesting(
 def _from_waiting(stream: StreamKey, checkpoint: Checkpoint, state: Waiting, event: _Own, *, now: datetime) -> Outcome:
     match event:
         case Ready():
-            request = _of_adopted(state.request, event.window)
+            request = state.request if event.window is None else _of_adopted(stream, state.request, event.window)
             publishing = Publishing(
                 request=request,
                 export_id=state.export_id,
@@ -175,12 +175,14 @@ def _from_waiting(stream: StreamKey, checkpoint: Checkpoint, state: Waiting, eve
             raise _impossible(state, never)
 
 
-def _of_adopted(request: Request, window: Window | None) -> Request:
-    """The request as an adopted export answers it: asked for earlier, so it covers less."""
-    if window is None:
-        return request
-    covers_to = window.end if request.covers_to is None else min(request.covers_to, window.end)
-    return msgspec.structs.replace(request, window=window, covers_to=covers_to)
+def _of_adopted(stream: StreamKey, request: Request, window: Window) -> Request:
+    """The request as an adopted export answers it: asked for earlier, so it covers less and ends before it had to.
+
+    The last day of a ledger's window was not over then, for all that is known.
+    """
+    end = window.end - timedelta(days=1) if stream.entity_type is EntityType.LEDGER_ENTRY else window.end
+    covers_to = end if request.covers_to is None else min(request.covers_to, end)
+    return msgspec.structs.replace(request, window=window, covers_to=covers_to, partial=True)
 
 
 def _from_publishing(

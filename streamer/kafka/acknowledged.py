@@ -93,7 +93,7 @@ class AcknowledgedProducer:
                 await sending.send_messages([checkpoint])
 
     async def close(self) -> None:
-        """Stop within 10 s; what is still queued is dropped."""
+        """Stop, within 20 s; what is still queued is dropped."""
         await self._sending.stop()
 
     async def _ensure_confirmed(self) -> None:

@@ -83,7 +83,7 @@ class TransactionalProducer:
             self._in_transaction = False
 
     async def close(self) -> None:
-        """Abort what is open and stop, each within 10 s."""
+        """Abort what is open, within 10 s, and stop, within twenty."""
         if self._in_transaction:
             await self._sending.end(self._producer.abort_transaction(), "abort")
         await self._sending.stop()

@@ -77,6 +77,8 @@ class TopicReader:
 
     def __init__(self, config: KafkaConfig, *, kernel: bool) -> None:
         self._decoded = decoder(kernel=kernel)
+        self._throttled = False
+        """Whether a quota has held it back, which is told once."""
         self._consumer = AIOKafkaConsumer(
             **client_options(config), enable_auto_commit=False, isolation_level="read_uncommitted"
         )
@@ -112,7 +114,7 @@ class TopicReader:
     async def slices(self, topic: str, partition: int, ends: Ends, source: Source) -> AsyncGenerator[Slice, None]:
         """The committed records of the source between the ends, and perhaps some behind them.
 
-        Raises ``KafkaUnavailableError`` where nothing comes for half a minute.
+        Raises ``KafkaUnavailableError`` where nothing comes for half a minute, but for the waits of a quota.
         """
         place = TopicPartition(topic, partition)
         if ends.start >= ends.end:
@@ -147,8 +149,10 @@ class TopicReader:
                 async with answered_within(CALL_SECONDS, f"reading {place.topic} back"):
                     return await self._patiently(place, offset)
             except _ThrottledError as error:
-                log.debug("read_back_throttled", seconds=error.seconds)
-                await asyncio.sleep(error.seconds)
+                if not self._throttled:
+                    log.info("read_back_throttled", topic=place.topic, seconds=error.seconds)
+                    self._throttled = True
+                await asyncio.sleep(max(error.seconds, _ASK_AGAIN_SECONDS))
 
     async def _patiently(self, place: TopicPartition, offset: int) -> _Fetched:
         while True:

@@ -43,7 +43,7 @@ class TopicScanner:
 
     async def bounds(self, topic: str, partitions: int) -> dict[int, tuple[int, int]]:
         """First offset that is kept and end of what is committed, by partition. Raises ``KafkaUnavailableError``."""
-        # Nothing is assigned for it: a broker would answer behind a fetch, after half a second where there is nothing.
+        # Nothing is assigned for it: a broker answers behind a fetch, after half a second where nothing comes.
         places = [TopicPartition(topic, n) for n in range(partitions)]
         async with answered_within(CALL_SECONDS, f"asking for the ends of {topic}"):
             first = await self._consumer.beginning_offsets(places)
@@ -61,6 +61,8 @@ class TopicScanner:
             self._consumer.assign([place])
             self._consumer.seek(place, offset)
             fetched = await self._fetch([place], {place: offset})
+            # Nobody wants what lies behind it.
+            self._consumer.pause(place)
         records = fetched.get(place, ())
         return records[0] if records and records[0].offset == offset else None
 

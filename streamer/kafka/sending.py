@@ -182,7 +182,7 @@ class Sending:
         await _all(self.send_batches(topic, batches) for topic, batches in by_topic.items())
 
     async def end(self, call: Awaitable[None], what: str) -> bool:
-        """Await one of the calls that close a producer, for at most 10 s; whether it came to an end by then."""
+        """Await one of the calls that close a producer, for at most 10 s; whether it came to its end."""
         self.lost = True
         try:
             async with asyncio.timeout(STOP_SECONDS):
@@ -193,10 +193,11 @@ class Sending:
         # An abort of a transaction that is committing is an AssertionError in aiokafka; the next start settles it.
         except (KafkaError, AssertionError) as error:
             log.info("producer_closed_uncleanly", during=what, reason=describe(error))
+            return False
         return True
 
     async def stop(self) -> None:
-        """Stop within limits; where the brokers don't let it, drop everything."""
+        """Stop within 20 s; where the brokers don't let it within ten, drop everything."""
         if not await self.end(self._producer.stop(), "stop"):
             await self.end(cut_off(self._producer), "cutting off")
 

@@ -188,6 +188,12 @@ async def prepare_topics(config: Config) -> dict[str, Topic]:
 
     Only the signals' may be left out, by whoever makes the topics: streams go on without hearing any, then.
     """
+    topics = await _had_or_made(config)
+    _check_partitions(config, topics)
+    return topics
+
+
+async def _had_or_made(config: Config) -> dict[str, Topic]:
     admin = await TopicAdmin.connect(config)
     try:
         specs = {spec.name: spec for spec in topic_specs(config)}
@@ -206,6 +212,11 @@ async def prepare_topics(config: Config) -> dict[str, Topic]:
     for name in specs:
         if name not in topics:
             raise KafkaUnavailableError(f"the topic {name} is not known to the brokers yet")
+    return topics
+
+
+def _check_partitions(config: Config, topics: Mapping[str, Topic]) -> None:
+    """What no waiting mends. Raises ``FatalError``."""
     shards = topics[config.topics.checkpoints].partitions
     if shards != CHECKPOINT_SHARDS:
         raise FatalError(
@@ -218,16 +229,16 @@ async def prepare_topics(config: Config) -> dict[str, Topic]:
             f"the topic {signals.name} has {signals.partitions} partitions; it must have 1, because a stream keeps its "
             "place in it as one number"
         )
-    return topics
 
 
 async def prepare_topics_again(config: Config) -> None:
-    """The same for a daemon that is at work, which no refusal ends: what was right once is waited for.
+    """The same for a daemon that is at work: topics that are missing, or can't be made for now, are waited for.
 
     A broker that has just started knows few topics, and one of three copies can't be placed while a broker is away.
-    Raises ``KafkaUnavailableError``.
+    Raises ``KafkaUnavailableError``, and ``FatalError`` where a topic was made anew with other partitions.
     """
     try:
-        await prepare_topics(config)
+        topics = await _had_or_made(config)
     except FatalError as error:
         raise KafkaUnavailableError(str(error)) from error
+    _check_partitions(config, topics)

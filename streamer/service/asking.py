@@ -183,7 +183,8 @@ class Asking:
                 self._progress.log.warning("export_status_unknown", export_id=export.id, status=export.raw_status)
                 return checkpoint
             case ExportStatus.SUCCESS:
-                earlier = export.window if export.window != state.request.window else None
+                adopted = state.request.adopted and export.window != state.request.window
+                earlier = export.window if adopted else None
                 ready = Ready(file_list(export.files), first_position(export.files), earlier)
                 return await self._progress.save(session, checkpoint, ready)
             case ExportStatus.FAILED:

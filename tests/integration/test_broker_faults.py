@@ -11,21 +11,14 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-import msgspec
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from streamer.errors import ProducerLostError
-from streamer.kafka import sending
-from streamer.kafka.producer import Message, shard_producer
-from streamer.kafka.topics import prepare_topics
-from streamer.model import Shard
 from streamer.sandbox import faults
 from streamer.sandbox.faults import FaultRule
 from streamer.sandbox.local_cluster import LocalKafkaCluster
 from streamer.sandbox.local_kafka import LocalKafka
 from tests.brokers import Kafka
-from tests.contract.kafka_settings import settings_for
 from tests.facts import murmur2
 from tests.replica import DEADLINE_SECONDS
 from tests.secured import broker_security, client, grant_rights
@@ -276,29 +269,3 @@ async def test_the_cluster_is_restarted_broker_by_broker(cluster: LocalKafkaClus
         seen = await on.see()
     assert seen.told() == WHOLE
     assert len(seen.entities()) == LINES
-
-
-async def test_a_producer_that_can_not_stop_in_time_leaves_nothing_behind(
-    broker: LocalKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each outage would leave a connection for each shard otherwise, and a task that asks for metadata for ever."""
-    monkeypatch.setattr(sending, "STOP_SECONDS", 1.0)
-    config = settings_for(Kafka(broker.bootstrap_servers), prefix)
-    kafka = msgspec.structs.replace(config.kafka, transaction_timeout=timedelta(seconds=3))
-    config = msgspec.structs.replace(config, kafka=kafka)
-    topics = await prepare_topics(config)
-    before = asyncio.all_tasks()
-    producer = shard_producer(config, topics, Shard(5), milliseconds=lambda: 0)
-    await producer.start()
-    assert asyncio.all_tasks() > before
-    broker.pause()
-    try:
-        with pytest.raises(ProducerLostError):
-            await producer.publish(lambda _: [Message(config.topics.checkpoints, b"alpine/Bill", b"checkpoint")])
-        await producer.close()
-    finally:
-        broker.resume()
-    left = asyncio.all_tasks() - before
-    if left:
-        _, left = await asyncio.wait(left, timeout=DEADLINE_SECONDS)
-    assert not left

@@ -256,29 +256,6 @@ class TestSignals:
         assert "the adopted export is" in next(e for e in bench.events if e["event"] == "export_failed")["reason"]
         assert not bench.kafka.committed(BILLS)
 
-    async def test_a_lost_id_of_a_window_is_adopted_though_the_windows_end_has_moved_on(self) -> None:
-        """Each try asks for a later end than the one before; the export that runs has that of the first."""
-        bench = a_bench()
-        async with bench.living():
-            await until_told(bench, "export_completed")
-            bench.mews.adds = [
-                MewsUnavailableError("reset"),
-                *(AddRejectedError("already running") for _ in range(100)),
-            ]
-            await bench.until(lambda: len(windows(bench)) == 10)
-            first, *_, last = windows(bench)
-            assert first.end < last.end
-            bench.mews.know(ExportId(STRANGE), EntityType.BILL, first)
-            await bench.signal(AdoptExport(STRANGE))
-            await until_told(bench, "export_completed", 2)
-            assert bench.checkpoint.covered_to == first.end
-            bench.mews.adds = []
-            await until_told(bench, "export_completed", 3)
-        assert "export_failed" not in bench.told
-        assert [e["export_id"] for e in bench.events if e["event"] == "export_completed"][1] == STRANGE
-        # Nothing between the end of the adopted one and that of the last try is left out.
-        assert windows(bench)[-1].start == first.end - timedelta(minutes=10)
-
     async def test_an_answer_that_comes_while_a_signal_moves_the_checkpoint_is_not_lost(self) -> None:
         bench = a_bench()
         bench.mews.hold = asyncio.Event()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from itertools import product
 
 import msgspec
@@ -9,10 +10,10 @@ import pytest
 
 from streamer.core.checkpoint import Completed, LastError, WantedSnapshot
 from streamer.core.inputs import Added, Blocked, Due, FiltersRefused, LookedAt, Ready, Refused, Retried
-from streamer.core.lifecycle import LifecycleError
+from streamer.core.lifecycle import LifecycleError, transition
 from streamer.core.states import Active, Counts, Publishing, Request, Requesting, Retired, Retiring, Stopped, Waiting
 from streamer.core.windows import Cut
-from streamer.model import ExportKind, Window
+from streamer.model import EntityType, ExportKind, StreamKey, Window
 from tests.unit.cases import cases
 from tests.unit.core.lives import (
     BLOCKED,
@@ -30,6 +31,7 @@ from tests.unit.core.lives import (
     REQUESTING,
     RETIRING,
     STATES,
+    STREAM,
     WAITING,
     WINDOW,
     WINDOW_REQUEST,
@@ -147,6 +149,23 @@ def test_a_ready_export_is_published_from_its_first_byte() -> None:
     begun = Publishing(request=REQUEST, export_id=E1, ready_at=NOW, files=FILES, position=FIRST)
     assert checkpoint == checkpoint_of(begun, error=None)
     assert events == [told("export_ready", files=2, bytes=100)]
+
+
+@cases(
+    ("entity_type", "covered_to"),
+    # Of the last day of a ledger nobody knows how much of it was over.
+    [(EntityType.BILL, WINDOW.end), (EntityType.LEDGER_ENTRY, WINDOW.end - timedelta(days=1))],
+)
+def test_an_adopted_export_of_an_earlier_try_covers_what_its_own_window_does(
+    entity_type: EntityType, covered_to: datetime
+) -> None:
+    later = Window(WINDOW.start, WINDOW.end + timedelta(days=1))
+    request = msgspec.structs.replace(WINDOW_REQUEST, window=later, covers_to=later.end, adopted=True)
+    ready = Ready(files=FILES, first=FIRST, window=WINDOW)
+    stream = StreamKey(STREAM.connection, entity_type)
+    state = transition(stream, checkpoint_of(Waiting(request=request, export_id=E1)), ready, now=NOW).checkpoint.state
+    assert isinstance(state, Publishing)
+    assert (state.request.window, state.request.covers_to, state.request.partial) == (WINDOW, covered_to, True)
 
 
 def test_the_time_at_mews_is_that_of_the_answer_where_it_was_not_known_before() -> None:

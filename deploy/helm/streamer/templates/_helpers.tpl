@@ -63,7 +63,7 @@ port = 8080
 {{- define "streamer.secrets" -}}
 {{- $names := list }}
 {{- $tables := list .Values.config.kafka .Values.config.topics .Values.config.exports }}
-{{- range $table := concat $tables .Values.connections (values .Values.config.entity) }}
+{{- range $table := concat $tables .Values.connections (values (.Values.config.entity | default dict)) }}
 {{- range $value := $table }}
 {{- if kindIs "map" $value }}{{ if hasKey $value "secret" }}{{ $names = append $names $value.secret }}{{ end }}{{ end }}
 {{- end }}
