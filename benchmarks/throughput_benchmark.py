@@ -19,7 +19,6 @@ from pathlib import Path
 import click
 import msgspec
 
-from benchmarks.ballast import Ballast
 from benchmarks.connect import Connect
 from benchmarks.daemons import Daemon
 from benchmarks.file_host import FileHost
@@ -107,9 +106,6 @@ def summed_up(results: Path) -> None:
 @click.option(
     "--pin/--no-pin", default=True, help="What is measured on one CPU, Kafka and the host of files on another."
 )
-@click.option(
-    "--ballast", type=click.IntRange(0), default=0, help="GB of memory in use meanwhile (benchmarks/ballast.py)."
-)
 @click.option("--most-seconds", type=click.IntRange(1), default=86_400, help="Begin no run after so long.")
 def run(
     results: Path,
@@ -124,7 +120,6 @@ def run(
     headers: bool,
     partitions: tuple[int, ...],
     pin: bool,
-    ballast: int,
     most_seconds: int,
 ) -> None:
     """Measure, and append each run to the file of results. Exits with 1 where a count was not exact."""
@@ -141,8 +136,6 @@ def run(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streamer-benchmark-")))
         out = stack.enter_context(results.open("ab"))
-        if ballast:
-            stack.enter_context(Ballast(ballast * 2**30))
         kafka = LocalKafka(folder / "kafka", broker_properties={"log.segment.delete.delay.ms": "1000"})
         stack.enter_context(kafka)
         host = FileHost.here(folder / "host")

@@ -74,12 +74,12 @@ class Refused(msgspec.Struct, frozen=True):
 class Ready(msgspec.Struct, frozen=True):
     """The export's files can be downloaded. ``first`` is where publishing begins.
 
-    ``window`` is that of an adopted export, where it ends before the one that is asked for by now.
+    ``cut`` is that of an adopted export, where its window ends before the one that is asked for by now.
     """
 
     files: FileList
     first: Position
-    window: Window | None = None
+    cut: Cut | None = None
 
 
 class Ended(msgspec.Struct, frozen=True):

@@ -21,7 +21,7 @@ this file where a state or an input is new, or an arrow is gone. It raises ``Lif
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import assert_never
 
 import msgspec
@@ -64,8 +64,9 @@ from streamer.core.states import (
     Stopped,
     Waiting,
 )
+from streamer.core.windows import Cut
 from streamer.errors import StreamerError
-from streamer.model import EntityType, ExportId, ExportKind, StreamKey, Window
+from streamer.model import ExportId, ExportKind, StreamKey
 
 _Own = Due | OfRequest | OfExport | LookedAt
 """What each active state answers in its own way; to be refused or taken out is the same for all."""
@@ -156,7 +157,7 @@ def _from_requesting(
 def _from_waiting(stream: StreamKey, checkpoint: Checkpoint, state: Waiting, event: _Own, *, now: datetime) -> Outcome:
     match event:
         case Ready():
-            request = state.request if event.window is None else _of_adopted(stream, state.request, event.window)
+            request = _recut(state.request, event.cut)
             publishing = Publishing(
                 request=request,
                 export_id=state.export_id,
@@ -173,16 +174,6 @@ def _from_waiting(stream: StreamKey, checkpoint: Checkpoint, state: Waiting, eve
         case _:
             never: Due | OfRequest | Published | Overflowed | Entombed | LookedAt = event
             raise _impossible(state, never)
-
-
-def _of_adopted(stream: StreamKey, request: Request, window: Window) -> Request:
-    """The request as an adopted export answers it: asked for earlier, so it covers less and ends before it had to.
-
-    The last day of a ledger's window was not over then, for all that is known.
-    """
-    end = window.end - timedelta(days=1) if stream.entity_type is EntityType.LEDGER_ENTRY else window.end
-    covers_to = end if request.covers_to is None else min(request.covers_to, end)
-    return msgspec.structs.replace(request, window=window, covers_to=covers_to, partial=True)
 
 
 def _from_publishing(
@@ -250,9 +241,12 @@ def _anew(request: Request, again: Retried) -> Request:
     # Of a snapshot the earliest time counts: it may be an earlier call that Mews has accepted.
     if request.server_time is None or request.kind is ExportKind.WINDOW:
         changes["server_time"] = again.server_time
-    if again.cut is not None:
-        changes |= msgspec.structs.asdict(again.cut)
-    return msgspec.structs.replace(request, **changes)
+    return _recut(msgspec.structs.replace(request, **changes), again.cut)
+
+
+def _recut(request: Request, cut: Cut | None) -> Request:
+    """The request with another window; None where it stays as it is."""
+    return request if cut is None else msgspec.structs.replace(request, **msgspec.structs.asdict(cut))
 
 
 def _accepted(

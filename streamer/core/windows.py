@@ -122,6 +122,12 @@ def cut(
     return Cut(Window(start, end), covers_to=rules.covers_to(end, server_now), partial=end < latest)
 
 
+def cut_of_earlier_try(rules: WindowRules, window: Window) -> Cut:
+    """A window that an earlier try asked for, nobody knows when: it covers what it did at the least."""
+    # A window of days is cut within the last of them.
+    return Cut(window, covers_to=rules.covers_to(window.end, window.end - _DAY), partial=True)
+
+
 def span_after_failure(
     span: timedelta | None, covered_to: datetime | None, window: Window, *, failures: int
 ) -> timedelta | None:

@@ -221,11 +221,9 @@ class _Received:
                 return await self._next()
         # Why a timeout besides aiohttp's, and a RuntimeError: after framing that makes no sense aiohttp takes its own
         # timeout away and doesn't tell whoever waits for the body, and takes a read after that for a mistake of ours.
-        except RuntimeError as error:
-            if self._stream._protocol.connected:
+        except (aiohttp.ClientError, OSError, RuntimeError, aiohttp.http_exceptions.HttpProcessingError) as error:
+            if isinstance(error, RuntimeError) and self._stream._protocol.connected:
                 raise
-            self._broken = DownloadBrokenError(f"{self._file.name}: {describe(error)}")
-        except (aiohttp.ClientError, OSError, aiohttp.http_exceptions.HttpProcessingError) as error:
             self._broken = DownloadBrokenError(f"{self._file.name}: {describe(error)}")
         # A broken stream refuses to hand out what it received before it broke. To a reader that was busy
         # elsewhere this can be all that came over the connection, and then no number of attempts would bring

@@ -17,6 +17,7 @@ from streamer.core.lifecycle import transition
 from streamer.core.schedule import Cadence, recut
 from streamer.core.scope import Scope
 from streamer.core.states import Request, Requesting, Waiting
+from streamer.core.windows import Cut, cut_of_earlier_try
 from streamer.errors import AddRejectedError, ExportLostError, NotAskedError, RetriableError, StreamerError
 from streamer.mews.api import Accepted
 from streamer.mews.polling import next_poll
@@ -183,9 +184,8 @@ class Asking:
                 self._progress.log.warning("export_status_unknown", export_id=export.id, status=export.raw_status)
                 return checkpoint
             case ExportStatus.SUCCESS:
-                adopted = state.request.adopted and export.window != state.request.window
-                earlier = export.window if adopted else None
-                ready = Ready(file_list(export.files), first_position(export.files), earlier)
+                cut = self._cut_of_adopted(export, state.request)
+                ready = Ready(files=file_list(export.files), first=first_position(export.files), cut=cut)
                 return await self._progress.save(session, checkpoint, ready)
             case ExportStatus.FAILED:
                 raise ExportLostError("Mews reports that the export failed")
@@ -262,6 +262,12 @@ class Asking:
             raise ExportLostError(f"the adopted export is of {export.entity_type}")
         if not _answers(export.window, request.window):
             raise ExportLostError("the adopted export is not of the window, or not the snapshot, that was asked for")
+
+    def _cut_of_adopted(self, export: Export, request: Request) -> Cut | None:
+        """What an adopted export covers, where that isn't what is asked for by now."""
+        if not request.adopted or export.window is None or export.window == request.window:
+            return None
+        return cut_of_earlier_try(self._settings.cadence.windows, export.window)
 
     def _next_poll(self) -> float:
         return next_poll(self._clock.monotonic(), self._settings.poll_interval.total_seconds())

@@ -43,11 +43,12 @@ def renew_secrets(config: Config) -> tuple[list[str], set[str]]:
     """Take over what the files hold by now: those that have changed, and what is wrong with others."""
     changed: list[str] = []
     problems: set[str] = set()
+    lasting = {id(key) for key in config.hash_keys()}
     for secret in config.secrets():
         if not isinstance(secret, SecretFile):
             continue
         try:
-            if any(secret is key for key in config.hash_keys()):
+            if id(secret) in lasting:
                 if secret.has_changed():
                     problems.add(f"the file {secret.name} holds another key, which is taken at a start alone")
                 continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import product
 
 import msgspec
@@ -10,10 +10,10 @@ import pytest
 
 from streamer.core.checkpoint import Completed, LastError, WantedSnapshot
 from streamer.core.inputs import Added, Blocked, Due, FiltersRefused, LookedAt, Ready, Refused, Retried
-from streamer.core.lifecycle import LifecycleError, transition
+from streamer.core.lifecycle import LifecycleError
 from streamer.core.states import Active, Counts, Publishing, Request, Requesting, Retired, Retiring, Stopped, Waiting
-from streamer.core.windows import Cut
-from streamer.model import EntityType, ExportKind, StreamKey, Window
+from streamer.core.windows import Cut, LedgerWindows, UpdateWindows, WindowRules, cut_of_earlier_try
+from streamer.model import ExportKind, Window
 from tests.unit.cases import cases
 from tests.unit.core.lives import (
     BLOCKED,
@@ -31,7 +31,6 @@ from tests.unit.core.lives import (
     REQUESTING,
     RETIRING,
     STATES,
-    STREAM,
     WAITING,
     WINDOW,
     WINDOW_REQUEST,
@@ -40,6 +39,7 @@ from tests.unit.core.lives import (
     told,
 )
 
+DAYS = Window(datetime(2026, 2, 20, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC))
 COMPLETED = Completed(E1, REQUESTED, REQUESTED, Counts())
 NEXT_PHASE = {
     ("idle", "due"): "requesting",
@@ -152,20 +152,22 @@ def test_a_ready_export_is_published_from_its_first_byte() -> None:
 
 
 @cases(
-    ("entity_type", "covered_to"),
-    # Of the last day of a ledger nobody knows how much of it was over.
-    [(EntityType.BILL, WINDOW.end), (EntityType.LEDGER_ENTRY, WINDOW.end - timedelta(days=1))],
+    ("rules", "covered_to"),
+    [
+        (UpdateWindows(overlap=timedelta(), margin=timedelta()), DAYS.end),
+        # Of the last day of a ledger nobody knows how much of it was over.
+        (LedgerWindows(lookback=timedelta(days=1)), DAYS.end - timedelta(days=1)),
+    ],
 )
 def test_an_adopted_export_of_an_earlier_try_covers_what_its_own_window_does(
-    entity_type: EntityType, covered_to: datetime
+    rules: WindowRules, covered_to: datetime
 ) -> None:
-    later = Window(WINDOW.start, WINDOW.end + timedelta(days=1))
+    later = Window(DAYS.start, DAYS.end + timedelta(days=1))
     request = msgspec.structs.replace(WINDOW_REQUEST, window=later, covers_to=later.end, adopted=True)
-    ready = Ready(files=FILES, first=FIRST, window=WINDOW)
-    stream = StreamKey(STREAM.connection, entity_type)
-    state = transition(stream, checkpoint_of(Waiting(request=request, export_id=E1)), ready, now=NOW).checkpoint.state
+    ready = Ready(files=FILES, first=FIRST, cut=cut_of_earlier_try(rules, DAYS))
+    state = after(Waiting(request=request, export_id=E1), ready)[0].state
     assert isinstance(state, Publishing)
-    assert (state.request.window, state.request.covers_to, state.request.partial) == (WINDOW, covered_to, True)
+    assert (state.request.window, state.request.covers_to, state.request.partial) == (DAYS, covered_to, True)
 
 
 def test_the_time_at_mews_is_that_of_the_answer_where_it_was_not_known_before() -> None:

@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from streamer.config import Config, ConnectionConfig
 from streamer.metrics import Metrics
-from streamer.model import ConnectionName, Secret, Shard
+from streamer.model import Shard
 from streamer.service.assigned import AssignedShards
 from streamer.service.clock import Clock
+from tests.unit.config_files import CONNECTION, load
 from tests.unit.kafka.test_stopping import fails
 from tests.unit.service.life_bench import START
-
-CONFIG = Config(
-    connections=(
-        ConnectionConfig(
-            name=ConnectionName("alpine"),
-            platform_url="https://api.mews.com",
-            client_token=Secret("client-canary"),
-            access_token=Secret("access-canary"),
-        ),
-    ),
-)
 
 
 class Group:
@@ -45,11 +35,11 @@ class Counting(AssignedShards):
         await super()._until_changed()
 
 
-def shards() -> Counting:
+def shards(directory: Path) -> Counting:
     loop = asyncio.get_running_loop()
     nobody = cast("Any", None)
     return Counting(
-        CONFIG,
+        load(directory, CONNECTION),
         owner="me",
         topics={},
         streams={},
@@ -64,9 +54,9 @@ def shards() -> Counting:
 
 
 @pytest.mark.parametrize("given_up", [False, True], ids=["done", "given up"])
-async def test_work_that_has_ended_wakes_nobody_again_and_again(given_up: bool) -> None:
+async def test_work_that_has_ended_wakes_nobody_again_and_again(tmp_path: Path, given_up: bool) -> None:
     """With nothing assigned, which can last: a core would be busy with it."""
-    work = shards()
+    work = shards(tmp_path)
     ended = asyncio.create_task(asyncio.sleep(0))
     (work._ending if given_up else work.working)[Shard(3)] = ended
     following = asyncio.create_task(work.follow())
@@ -76,8 +66,8 @@ async def test_work_that_has_ended_wakes_nobody_again_and_again(given_up: bool) 
     assert not work._ending
 
 
-async def test_a_defect_in_the_work_on_a_shard_is_told_also_between_two_assignments() -> None:
-    work = shards()
+async def test_a_defect_in_the_work_on_a_shard_is_told_also_between_two_assignments(tmp_path: Path) -> None:
+    work = shards(tmp_path)
     work.working[Shard(3)] = asyncio.create_task(fails(ZeroDivisionError()))
     with pytest.raises(ZeroDivisionError):
         await work.follow()
