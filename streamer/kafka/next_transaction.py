@@ -7,14 +7,17 @@ a hundred partitions costs a millisecond of CPU time, ever less often while it i
 
 A transaction tells its coordinator which partitions it writes to, in a request of its own before the first record of
 each. The checkpoint comes last, once the offsets of the records are known, but its partition is known from the start.
+So a producer that has been fenced may learn of it before it has sent anything.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import IllegalOperation
 from aiokafka.producer import sender
 from aiokafka.producer.sender import AddPartitionsToTxnHandler, Sender
 
@@ -45,6 +48,16 @@ class ConcludedProducer(AIOKafkaProducer):  # type: ignore[misc]
     async def begin_transaction(self) -> None:
         await super().begin_transaction()
         self._txn_manager.maybe_add_partition_to_txn(self._concluding)
+
+    async def send_batch(self, batch: Any, topic: str, *, partition: int) -> asyncio.Future[Any]:
+        """Raises what has ended the transaction, where aiokafka would only say that there is none."""
+        try:
+            delivery: asyncio.Future[Any] = await super().send_batch(batch, topic, partition=partition)
+        except IllegalOperation:
+            if self._txn_manager.is_fatal_error():
+                await self._txn_manager.wait_for_transaction_end()
+            raise
+        return delivery
 
 
 class PatientHandler(AddPartitionsToTxnHandler):  # type: ignore[misc]

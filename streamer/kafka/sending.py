@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import msgspec
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, ProducerFenced
+from aiokafka.errors import IllegalOperation, KafkaError, ProducerFenced
 
 from streamer.config import Config
 from streamer.core.partitioner import partition_of
@@ -258,10 +258,10 @@ async def _all(calls: Any) -> None:
 
 @contextlib.contextmanager
 def _translated() -> Any:
-    """aiokafka's errors as ours. Wrong-state calls inside aiokafka are AssertionErrors."""
+    """aiokafka's errors as ours. Calls in a wrong state are AssertionErrors there, or no KafkaErrors at least."""
     try:
         yield
     except ProducerFenced as error:
         raise FencedError("the transactional id was taken over, or its transaction timed out") from error
-    except (KafkaError, AssertionError) as error:
+    except (KafkaError, IllegalOperation, AssertionError) as error:
         raise ProducerLostError(f"a block could not be published: {describe(error)}") from error

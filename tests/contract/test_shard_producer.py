@@ -20,6 +20,7 @@ from streamer.kafka.acknowledged import AcknowledgedProducer
 from streamer.kafka.batches import RecordBatches
 from streamer.kafka.delivery import producer_for
 from streamer.kafka.encoded_batches import BatchFormat
+from streamer.kafka.next_transaction import ConcludedProducer
 from streamer.kafka.producer import Message, Offsets, ShardProducer, TransactionalProducer
 from streamer.kafka.topics import prepare_topics
 from streamer.model import Shard
@@ -288,6 +289,26 @@ async def test_the_start_of_another_fences_and_nothing_of_the_fenced_one_is_visi
     await first.close()
     await publish(stand, second, [(1, b"still there")])
     assert stand.values(stand.bills) == [b"first", b"second", b"still there"]
+
+
+class NoticesBeforeItSends(ConcludedProducer):
+    """Sends nothing before it has met whoever fenced it: the checkpoint's partition is announced as it begins."""
+
+    async def begin_transaction(self) -> None:
+        await super().begin_transaction()
+        await asyncio.wait({self._sender.sender_task})
+
+
+@with_transactions
+async def test_one_that_notices_before_its_first_batch_is_fenced_too(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamer.kafka.producer.ConcludedProducer", NoticesBeforeItSends)
+    first = await stand.start()
+    await stand.start()
+    with pytest.raises(FencedError):
+        await publish(stand, first, [(0, b"fenced")])
+    assert stand.values(stand.bills) == []
 
 
 @both
