@@ -224,6 +224,11 @@ class MemoryProducer:
         self._check()
         self._kafka.abort(self._id)
 
+    async def settle(self) -> None:
+        """Nothing is left open here by a commit."""
+
+    def were_read(self, transactions: int) -> None: ...
+
     async def stop(self) -> None:
         self.is_stopped = True
 

@@ -63,6 +63,12 @@ class AcknowledgedProducer:
         """Connect. Fences nobody and settles nothing."""
         await self._sending.start("starting a producer")
 
+    async def settle(self) -> None:
+        """What somebody's transaction has left open is not for this producer to end."""
+
+    def were_read(self, blocks: int) -> None:
+        """Nothing of a published block is open."""
+
     def new_batches(self) -> RecordBatches:
         return self._sending.new_batches()
 

@@ -4,20 +4,12 @@ After a commit the coordinator refuses the partitions of the next transaction wh
 for some milliseconds, but for more than a second where it is the first one in a hundred new partitions. aiokafka sleeps
 for 20 ms before it asks again, which is a fifth of what a block takes. Here it asks again sooner, and, since asking for
 a hundred partitions costs a millisecond of CPU time, ever less often while it is refused.
-
-A transaction tells its coordinator which partitions it writes to, in a request of its own before the first record of
-each. The checkpoint comes last, once the offsets of the records are known, but its partition is known from the start.
-So a producer that has been fenced may learn of it before it has sent anything.
 """
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any
 from weakref import WeakKeyDictionary
 
-from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import IllegalOperation
 from aiokafka.producer import sender
 from aiokafka.producer.sender import AddPartitionsToTxnHandler, Sender
 
@@ -33,31 +25,6 @@ _PAUSES = BackoffPolicy(base=ASK_AGAIN_SECONDS, ceiling=MOST_SECONDS, factor=1.5
 
 _refusals: WeakKeyDictionary[Sender, int] = WeakKeyDictionary()
 """By producer, how often it was refused in a row."""
-
-
-class ConcludedProducer(AIOKafkaProducer):  # type: ignore[misc]
-    """A producer whose transactions all write to one partition in the end: announced with the others, not after them.
-
-    Two to three ms less for each of them (measured).
-    """
-
-    def __init__(self, concluding: TopicPartition, **options: Any) -> None:
-        super().__init__(**options)
-        self._concluding = concluding
-
-    async def begin_transaction(self) -> None:
-        await super().begin_transaction()
-        self._txn_manager.maybe_add_partition_to_txn(self._concluding)
-
-    async def send_batch(self, batch: Any, topic: str, *, partition: int) -> asyncio.Future[Any]:
-        """Raises what has ended the transaction, where aiokafka would only say that there is none."""
-        try:
-            delivery: asyncio.Future[Any] = await super().send_batch(batch, topic, partition=partition)
-        except IllegalOperation:
-            if self._txn_manager.is_fatal_error():
-                await self._txn_manager.wait_for_transaction_end()
-            raise
-        return delivery
 
 
 class PatientHandler(AddPartitionsToTxnHandler):  # type: ignore[misc]

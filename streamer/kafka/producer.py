@@ -5,7 +5,8 @@ What a newcomer would get wrong, all of it measured on Kafka 4.3 with aiokafka 0
 * ``commit_transaction`` commits although a batch of the transaction failed. So every delivery is awaited and looked
   at before the commit.
 * After a commit that did not return nobody but the topic knows its outcome. So that ends the producer too.
-* ``start`` is what fences the shard's last owner and settles the transaction that it left open.
+* ``start`` is what fences the shard's last owner and settles the transaction that it left open, but not one that was
+  acknowledged and whose markers are missing (``announcing.py``). So there is ``settle``.
 * ``abort`` and ``stop`` hang as long as the broker does. So each has a deadline, and a producer that does not stop is
   left to itself: the next ``start`` of the same id ends whatever it had open.
 """
@@ -17,9 +18,10 @@ from collections.abc import Callable, Mapping, Sequence
 from aiokafka import AIOKafkaProducer, TopicPartition
 
 from streamer.config import Config
+from streamer.kafka.announcing import AnnouncingProducer
 from streamer.kafka.batches import RecordBatches
+from streamer.kafka.connection import START_SECONDS, answered_within
 from streamer.kafka.encoded_batches import BatchFormat
-from streamer.kafka.next_transaction import ConcludedProducer
 from streamer.kafka.sending import Conclusion as Conclusion
 from streamer.kafka.sending import Message as Message
 from streamer.kafka.sending import Offsets as Offsets
@@ -30,7 +32,10 @@ from streamer.model import Shard
 
 
 class TransactionalProducer:
-    """A ``ShardProducer`` that makes a block one transaction. ``transaction_seconds`` is the deadline of each step."""
+    """A ``ShardProducer`` that makes a block one transaction. ``transaction_seconds`` is the deadline of each step.
+
+    ``new_producer`` makes an ``AnnouncingProducer``, or what stands for one.
+    """
 
     def __init__(
         self,
@@ -54,6 +59,13 @@ class TransactionalProducer:
     async def start(self) -> None:
         """Take over the transactional id: fences its last holder and settles what it had open."""
         await self._sending.start("starting a transactional producer")
+
+    async def settle(self) -> None:
+        async with answered_within(START_SECONDS, "ending what an acknowledged transaction has left open"):
+            await self._producer.settle()
+
+    def were_read(self, blocks: int) -> None:
+        self._producer.were_read(blocks)
 
     def new_batches(self) -> RecordBatches:
         return self._sending.new_batches()
@@ -95,9 +107,18 @@ def shard_producer(
     """An unstarted producer of a shard, with the shard's transactional id, which stays the same for ever."""
     timeout = config.kafka.transaction_timeout.total_seconds()
 
-    def new_producer() -> AIOKafkaProducer:
-        return ConcludedProducer(
-            TopicPartition(config.topics.checkpoints, shard),
+    checkpoints = TopicPartition(config.topics.checkpoints, shard)
+    others = [
+        TopicPartition(name, partition)
+        for name, topic in topics.items()
+        if name not in {config.topics.checkpoints, config.topics.signals}
+        for partition in range(topic.partitions)
+    ]
+
+    def new_producer() -> AnnouncingProducer:
+        return AnnouncingProducer(
+            checkpoints,
+            others,
             **producer_options(config, topics),
             transactional_id=config.topics.transactional_id(shard),
             transaction_timeout_ms=int(timeout * 1000),

@@ -76,6 +76,16 @@ class ShardProducer(Protocol):
         Raises ``KafkaUnavailableError``; the producer is then of no use any more and is to be closed.
         """
 
+    async def settle(self) -> None:
+        """End what an acknowledged block has left open, so that all of it is there for consumers; within 60 s.
+
+        To be called before the first block, where something is open although ``start`` has returned. Raises
+        ``KafkaUnavailableError``, as ``start`` does.
+        """
+
+    def were_read(self, blocks: int) -> None:
+        """So many more of the published blocks have been read by a consumer, in their order."""
+
     def new_batches(self) -> RecordBatches:
         """An encoder for the next block; may be filled while another block is being published."""
 

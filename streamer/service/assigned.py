@@ -16,9 +16,10 @@ from streamer.kafka.topics import Topic, prepare_topics_again
 from streamer.metrics import Metrics
 from streamer.model import Shard, StreamKey
 from streamer.service.clock import Clock
-from streamer.service.session import Session, ShardTopics, take_over
+from streamer.service.session import Session, ShardTopics
 from streamer.service.shard import OwnedShard, ShardStream
 from streamer.service.stream import Stream
+from streamer.service.taking_over import take_over
 from streamer.service.unconfigured import Leavings, Unconfigured, shard_of, unsettled
 
 log = structlog.get_logger()

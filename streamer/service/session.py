@@ -1,8 +1,8 @@
 """A shard in hand: one producer's life, from the take-over to its first trouble.
 
 Everything exactly-once rests on one rule: *what is written here follows only from checkpoints that were read to the
-high watermark after this producer's start, and from what this producer committed since.* The order of ``take_over``
-and the ``checkpoints`` of a session are that rule.
+high watermark after this producer's start, and from what this producer committed since.* The order of the steps in
+``taking_over.py`` and the ``checkpoints`` of a session are that rule.
 
 Where producers are not fenced (``kafka.delivery = "at_least_once"``) somebody else may write after that reading. So a
 session also ends when the checkpoints tell of a later one, and writes anew what an earlier one has written over.
@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Protocol
 
 import msgspec
 
@@ -24,7 +23,7 @@ from streamer.core.states import Counts
 from streamer.errors import FencedError, ProducerLostError
 from streamer.kafka.batches import RecordBatches
 from streamer.kafka.checkpoints import Entry
-from streamer.kafka.sending import Confirm, Message, Offsets, ShardProducer
+from streamer.kafka.sending import Message, Offsets, ShardProducer
 from streamer.metrics import Metrics
 from streamer.model import Shard, StreamKey
 
@@ -80,6 +79,8 @@ class Session:
         self._live_entries = entries
         self._entries = mine
         self._checkpoints = {key: entry.checkpoint for key, entry in mine.items()}
+        self._unread: list[tuple[str, Checkpoint]] = []
+        """What was committed and has not come back to this replica's own reader yet, in order."""
 
     def checkpoint(self, stream: StreamKey) -> Checkpoint | None:
         """The stream's newest checkpoint, a fresh one where there is none; None where it can't be read."""
@@ -129,6 +130,7 @@ class Session:
         async with self._lock:
             if self.lost.is_set():
                 raise ProducerLostError("the shard is being taken over again") from self.failure
+            self._tell_what_was_read()
             started = self._monotonic()
             try:
                 await self._producer.publish(conclude, topic=topic, batches=batches, messages=messages)
@@ -151,7 +153,17 @@ class Session:
             before = self._checkpoints.get(str(stream))
             tracing.committed(stream, before, committed[0], counts, topic=topic, seconds=seconds)
             self._checkpoints[str(stream)] = committed[0]
+            self._unread.append((str(stream), committed[0]))
         return committed[0]
+
+    def _tell_what_was_read(self) -> None:
+        read = 0
+        for number, (key, checkpoint) in enumerate(self._unread, 1):
+            entry = self._live_entries.get(key)
+            if entry is not None and entry.checkpoint == checkpoint:
+                read = number
+        del self._unread[:read]
+        self._producer.were_read(read)
 
     async def keep(self) -> None:
         """Until the session is lost; meanwhile write anew what somebody whose term is over has written over."""
@@ -186,7 +198,7 @@ class Session:
     async def close(self) -> None:
         """End the producer; never raises for Kafka's sake."""
         self.lost.set()
-        await _close(self._producer)
+        await close(self._producer)
 
     def _event_message(self, stream: StreamKey, event: Event) -> Message:
         return Message(
@@ -206,7 +218,7 @@ class Session:
 _closing: set[asyncio.Task[None]] = set()
 
 
-async def _close(producer: ShardProducer) -> None:
+async def close(producer: ShardProducer) -> None:
     """Close it, also where the caller is cancelled meanwhile: the closing then goes on in the background.
 
     A cancellation must not reach aiokafka here. In ``abort`` it would leave the producer running for ever, and ``stop``
@@ -216,72 +228,3 @@ async def _close(producer: ShardProducer) -> None:
     _closing.add(closing)
     closing.add_done_callback(_closing.discard)
     await asyncio.shield(closing)
-
-
-class Group(Protocol):
-    """The consumer group as far as a take-over needs it."""
-
-    async def prove(self, shard: Shard) -> None: ...
-
-
-class Checkpoints(Protocol):
-    """The reader of the checkpoint topic as far as a take-over needs it."""
-
-    @property
-    def entries(self) -> Mapping[str, Entry]: ...
-
-    async def read_to_end(self, shard: Shard) -> None: ...
-
-
-async def take_over(
-    shard: Shard,
-    *,
-    new_producer: Callable[[Shard, Confirm], ShardProducer],
-    group: Group,
-    checkpoints: Checkpoints,
-    owner: str,
-    topics: ShardTopics,
-    metrics: Metrics,
-    monotonic: Callable[[], float],
-) -> Session:
-    """Take a shard over. The order is the point.
-
-    1. Proof, so that a member that was thrown out never fences the rightful owner.
-    2. Start the producer: fences the last owner and settles its open transaction.
-    3. Proof again, since the start may have taken a minute.
-    4. and 5. Read the checkpoints up to the high watermark as it is now: nothing of anybody else can follow.
-
-    Without transactions step 2 fences nobody, and what the last owner had under way may still follow step 5. Its
-    checkpoint is of an earlier term, so this session's next one prevails over it, and the records of which it speaks
-    are published once more under the same ids. Nothing is lost by it.
-
-    Raises ``NotOwnerError`` or ``KafkaUnavailableError``; nothing is left open then.
-    """
-    session: Session | None = None
-
-    async def confirm() -> None:
-        await group.prove(shard)
-        await checkpoints.read_to_end(shard)
-        if session is not None:
-            session.check_term()
-
-    await group.prove(shard)
-    producer = new_producer(shard, confirm)
-    try:
-        await producer.start()
-        await group.prove(shard)
-        await checkpoints.read_to_end(shard)
-    except BaseException:
-        await _close(producer)
-        raise
-    session = Session(
-        shard,
-        producer,
-        entries=checkpoints.entries,
-        owner=owner,
-        topics=topics,
-        prove=lambda: group.prove(shard),
-        metrics=metrics,
-        monotonic=monotonic,
-    )
-    return session

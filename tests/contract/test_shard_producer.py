@@ -17,10 +17,10 @@ import pytest
 from streamer.core.partitioner import partition_of
 from streamer.errors import FencedError, ProducerLostError
 from streamer.kafka.acknowledged import AcknowledgedProducer
+from streamer.kafka.announcing import AnnouncingProducer
 from streamer.kafka.batches import RecordBatches
 from streamer.kafka.delivery import producer_for
 from streamer.kafka.encoded_batches import BatchFormat
-from streamer.kafka.next_transaction import ConcludedProducer
 from streamer.kafka.producer import Message, Offsets, ShardProducer, TransactionalProducer
 from streamer.kafka.topics import prepare_topics
 from streamer.model import Shard
@@ -291,7 +291,7 @@ async def test_the_start_of_another_fences_and_nothing_of_the_fenced_one_is_visi
     assert stand.values(stand.bills) == [b"first", b"second", b"still there"]
 
 
-class NoticesBeforeItSends(ConcludedProducer):
+class NoticesBeforeItSends(AnnouncingProducer):
     """Sends nothing before it has met whoever fenced it: the checkpoint's partition is announced as it begins."""
 
     async def begin_transaction(self) -> None:
@@ -303,7 +303,7 @@ class NoticesBeforeItSends(ConcludedProducer):
 async def test_one_that_notices_before_its_first_batch_is_fenced_too(
     stand: Stand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streamer.kafka.producer.ConcludedProducer", NoticesBeforeItSends)
+    monkeypatch.setattr("streamer.kafka.producer.AnnouncingProducer", NoticesBeforeItSends)
     first = await stand.start()
     await stand.start()
     with pytest.raises(FencedError):

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from streamer.config import Config
 from streamer.core.checkpoint import Checkpoint
 from streamer.core.heeding import heed
+from streamer.core.lines import is_utf8
 from streamer.core.partitioner import SEED, murmur2, murmur2_in_python
 from streamer.core.records import UNREADABLE, Reason, identify, why_no_record
 from streamer.core.signals import SignalRecord
@@ -59,7 +60,12 @@ def lines(draw: st.DrawFn) -> bytes:
 @given(lines() | st.binary(max_size=20))
 @example(b'{"Id":"\xed\xa0\x80"}')
 @example(b'{"Id":"a"}' + b" " * 3)
+@example(b'{"\x80id":null,"Id":"a"}')
 def test_a_line_has_the_key_that_others_read_in_it_or_a_reason_to_have_none(line: bytes) -> None:
+    # Strings that are skipped are not looked at, so whoever asks for the key asks for this too.
+    if not is_utf8(line):
+        assert why_no_record(line) is Reason.BAD_UTF8
+        return
     try:
         key = identify(line).id.encode()
     except UNREADABLE:

@@ -14,7 +14,6 @@ from aiokafka.producer import sender
 from streamer.kafka.next_transaction import (
     ASK_AGAIN_SECONDS,
     MOST_SECONDS,
-    ConcludedProducer,
     begin_soon,
     pause_after,
 )
@@ -81,21 +80,3 @@ def test_the_pause_grows_up_to_a_bound() -> None:
     pauses = [pause_after(refusals) for refusals in range(5_000)]
     assert all(earlier <= later for earlier, later in pairwise(pauses))
     assert pauses[-1] == MOST_SECONDS
-
-
-async def test_where_a_transaction_ends_is_announced_as_it_begins_and_then_only_once() -> None:
-    checkpoint = TopicPartition("mews.checkpoints", 3)
-    producer = ConcludedProducer(checkpoint, transactional_id="mews.streamer.3")
-    transactions = producer._txn_manager
-    transactions.set_pid_and_epoch(7, 0)
-
-    await producer.begin_transaction()
-    assert transactions.partitions_to_add() == {checkpoint}
-
-    transactions.partition_added(checkpoint)
-    builder = producer.create_batch()
-    builder.append(timestamp=1, key=b"a stream", value=b"{}")
-    builder.close()
-    await producer._message_accumulator.add_batch(builder, checkpoint, 1)
-    assert transactions.partitions_to_add() == set()
-    await producer.stop()

@@ -33,9 +33,10 @@ from streamer.service.gathering import GatherSettings
 from streamer.service.publishing import ExportPublisher, PublishSettings
 from streamer.service.reading import FileReader
 from streamer.service.reconciling import Reconciler, ReconcileSettings
-from streamer.service.session import Session, ShardTopics, take_over
+from streamer.service.session import Session, ShardTopics
 from streamer.service.shard import OwnedShard
 from streamer.service.stream import Stream
+from streamer.service.taking_over import take_over
 from tests.memory_kafka import MemoryKafka, Record, json_of
 from tests.memory_mews import MemoryHost, MemoryMews
 from tests.memory_readers import MemoryCheckpoints, MemoryGroup, MemoryTopicReader

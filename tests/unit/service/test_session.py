@@ -20,7 +20,8 @@ from streamer.kafka.producer import Message, ShardProducer, TransactionalProduce
 from streamer.kafka.sending import Confirm
 from streamer.metrics import Metrics
 from streamer.model import ConnectionName, EntityType, ExportId, ExportKind, Shard, StreamKey
-from streamer.service.session import Decision, Session, take_over
+from streamer.service.session import Decision, Session
+from streamer.service.taking_over import take_over
 from tests.memory_kafka import Trouble, json_of
 from tests.memory_readers import entry_of
 from tests.unit.service.life_bench import CHECKPOINTS, DEAD, EVENTS, KEY, SHARD, TOPICS, Bench
@@ -42,6 +43,10 @@ class Steps:
     def __init__(self, bench: Bench, fails: int = 0, error: Exception | None = None) -> None:
         self.taken: list[str] = []
         self.entries: Mapping[str, Entry] = {}
+        self.read: list[int] = []
+        """Of how many transactions the producer was told at a time that they were read."""
+        self.is_held_back = False
+        """Something is open in the checkpoints, until it is settled."""
         self._bench = bench
         self._fails = fails
         self._error = error
@@ -56,14 +61,24 @@ class Steps:
 
     async def read_to_end(self, shard: Shard) -> None:
         self.note("read")
+        if self.is_held_back and "settle" not in self.taken:
+            await asyncio.Event().wait()
 
     def new_producer(self, shard: Shard, confirm: Confirm) -> ShardProducer:
-        note = self.note
+        note, read = self.note, self.read
 
         class NotingProducer(TransactionalProducer):
             async def start(self) -> None:
                 note("start")
                 await super().start()
+
+            async def settle(self) -> None:
+                note("settle")
+                await super().settle()
+
+            def were_read(self, blocks: int) -> None:
+                read.append(blocks)
+                super().were_read(blocks)
 
             async def close(self) -> None:
                 note("close")
@@ -95,6 +110,20 @@ class TestTakingOver:
         steps = Steps(Bench())
         await steps.take_over()
         assert steps.taken == ["prove", "start", "prove", "read"]
+
+    async def test_what_holds_the_checkpoints_back_is_settled_and_then_they_are_read(self) -> None:
+        steps = Steps(Bench())
+        steps.is_held_back = True
+        await steps.take_over()
+        assert steps.taken == ["prove", "start", "prove", "read", "settle", "read"]
+
+    @pytest.mark.parametrize("step", [5, 6])
+    async def test_a_take_over_that_can_not_settle_leaves_no_producer_open(self, step: int) -> None:
+        steps = Steps(Bench(), step, KafkaUnavailableError("away"))
+        steps.is_held_back = True
+        with pytest.raises(KafkaUnavailableError):
+            await steps.take_over()
+        assert steps.taken[-1] == "close"
 
     async def test_without_the_first_proof_nobody_is_fenced(self) -> None:
         steps = Steps(Bench(), 1, NotOwnerError("thrown out"))
@@ -182,6 +211,22 @@ class TestCommitting:
             "content-type": b"application/json",
         }
         assert json_of(event.value)["event"] == "export_requested"
+
+    async def test_the_producer_is_told_how_many_transactions_were_read(self) -> None:
+        steps = Steps(Bench())
+        live = steps.entries = dict[str, Entry]()
+        session = await steps.take_over()
+        committed = [await session.commit(KEY, deciding(Checkpoint(cycle=cycle))) for cycle in range(3)]
+        assert sum(steps.read) == 0
+        # Whoever has read the second one has read the first.
+        live[str(KEY)] = entry_of(SHARD, encode_checkpoint(committed[1]))
+        await session.commit(OTHER, deciding(Checkpoint()))
+        assert steps.read[-1] == 2
+        await session.commit(OTHER, deciding(Checkpoint()))
+        assert steps.read[-1] == 0
+        live[str(KEY)] = entry_of(SHARD, encode_checkpoint(committed[2]))
+        await session.commit(KEY, deciding(Checkpoint()))
+        assert steps.read[-1] == 1
 
     async def test_streams_of_a_shard_take_turns(self) -> None:
         bench = Bench()
