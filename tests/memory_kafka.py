@@ -227,7 +227,7 @@ class MemoryProducer:
     async def settle(self) -> None:
         """Nothing is left open here by a commit."""
 
-    def were_read(self, transactions: int) -> None: ...
+    def all_were_read_but(self, last: int) -> None: ...
 
     async def stop(self) -> None:
         self.is_stopped = True

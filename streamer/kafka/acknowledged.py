@@ -66,7 +66,7 @@ class AcknowledgedProducer:
     async def settle(self) -> None:
         """What somebody's transaction has left open is not for this producer to end."""
 
-    def were_read(self, blocks: int) -> None:
+    def all_were_read_but(self, last: int) -> None:
         """Nothing of a published block is open."""
 
     def new_batches(self) -> RecordBatches:

@@ -22,6 +22,9 @@ from typing import Any
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import IllegalOperation
 
+MOST_UNREAD = 8
+"""So many transactions are told apart. While one is sent the one before it is read, as a rule."""
+
 
 class AnnouncingProducer(AIOKafkaProducer):  # type: ignore[misc]
     """A transactional producer; ``concluding`` is the checkpoint's partition, ``all_partitions`` may be written to."""
@@ -33,7 +36,7 @@ class AnnouncingProducer(AIOKafkaProducer):  # type: ignore[misc]
         self._written: set[TopicPartition] = set()
         """Where this transaction has sent something to."""
         self._unread: list[set[TopicPartition]] = []
-        """The same of each transaction that was committed and has not been read yet, in their order."""
+        """The same of the transactions that were committed and have not been read yet, in their order."""
 
     async def begin_transaction(self) -> None:
         await super().begin_transaction()
@@ -43,11 +46,14 @@ class AnnouncingProducer(AIOKafkaProducer):  # type: ignore[misc]
 
     async def commit_transaction(self) -> None:
         self._unread.append(self._written)
+        if len(self._unread) > MOST_UNREAD:
+            # Whoever reads is far behind, and may be for long: these two are told apart no more.
+            self._unread[:2] = [self._unread[0] | self._unread[1]]
         await super().commit_transaction()
 
-    def were_read(self, transactions: int) -> None:
-        """So many more of the committed transactions have been read, so their markers are there."""
-        del self._unread[:transactions]
+    def all_were_read_but(self, last: int) -> None:
+        """All committed transactions but the last so many have been read, so their markers are there."""
+        del self._unread[: max(0, len(self._unread) - last)]
 
     async def settle(self) -> None:
         """Commit what an acknowledged transaction, of this producer's predecessors too, has left open anywhere."""

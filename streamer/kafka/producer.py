@@ -64,8 +64,8 @@ class TransactionalProducer:
         async with answered_within(START_SECONDS, "ending what an acknowledged transaction has left open"):
             await self._producer.settle()
 
-    def were_read(self, blocks: int) -> None:
-        self._producer.were_read(blocks)
+    def all_were_read_but(self, last: int) -> None:
+        self._producer.all_were_read_but(last)
 
     def new_batches(self) -> RecordBatches:
         return self._sending.new_batches()

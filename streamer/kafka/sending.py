@@ -83,8 +83,8 @@ class ShardProducer(Protocol):
         ``KafkaUnavailableError``, as ``start`` does.
         """
 
-    def were_read(self, blocks: int) -> None:
-        """So many more of the published blocks have been read by a consumer, in their order."""
+    def all_were_read_but(self, last: int) -> None:
+        """A consumer has read all published blocks but the last so many."""
 
     def new_batches(self) -> RecordBatches:
         """An encoder for the next block; may be filled while another block is being published."""

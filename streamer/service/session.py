@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
@@ -21,6 +22,7 @@ from streamer.core.checkpoint import Checkpoint, encode_checkpoint
 from streamer.core.events import Event, Outcome
 from streamer.core.states import Counts
 from streamer.errors import FencedError, ProducerLostError
+from streamer.kafka.announcing import MOST_UNREAD
 from streamer.kafka.batches import RecordBatches
 from streamer.kafka.checkpoints import Entry
 from streamer.kafka.sending import Message, Offsets, ShardProducer
@@ -79,8 +81,8 @@ class Session:
         self._live_entries = entries
         self._entries = mine
         self._checkpoints = {key: entry.checkpoint for key, entry in mine.items()}
-        self._unread: list[tuple[str, Checkpoint]] = []
-        """What was committed and has not come back to this replica's own reader yet, in order."""
+        self._newest: deque[tuple[str, Checkpoint]] = deque(maxlen=MOST_UNREAD)
+        """What was committed last, by this session."""
 
     def checkpoint(self, stream: StreamKey) -> Checkpoint | None:
         """The stream's newest checkpoint, a fresh one where there is none; None where it can't be read."""
@@ -153,17 +155,16 @@ class Session:
             before = self._checkpoints.get(str(stream))
             tracing.committed(stream, before, committed[0], counts, topic=topic, seconds=seconds)
             self._checkpoints[str(stream)] = committed[0]
-            self._unread.append((str(stream), committed[0]))
+            self._newest.append((str(stream), committed[0]))
         return committed[0]
 
     def _tell_what_was_read(self) -> None:
-        read = 0
-        for number, (key, checkpoint) in enumerate(self._unread, 1):
+        """This replica's own reader reads what is written here too, and only behind its marker."""
+        for behind, (key, checkpoint) in enumerate(reversed(self._newest)):
             entry = self._live_entries.get(key)
             if entry is not None and entry.checkpoint == checkpoint:
-                read = number
-        del self._unread[:read]
-        self._producer.were_read(read)
+                self._producer.all_were_read_but(behind)
+                return
 
     async def keep(self) -> None:
         """Until the session is lost; meanwhile write anew what somebody whose term is over has written over."""

@@ -8,7 +8,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import IllegalOperation, ProducerFenced
 
-from streamer.kafka.announcing import AnnouncingProducer
+from streamer.kafka.announcing import MOST_UNREAD, AnnouncingProducer
 
 CHECKPOINT = TopicPartition("mews.checkpoints", 3)
 BILLS = [TopicPartition("mews.bill", partition) for partition in range(3)]
@@ -71,18 +71,28 @@ async def test_where_a_transaction_ends_is_announced_as_it_begins_and_then_only_
 async def test_the_partitions_of_what_nobody_has_read_yet_are_announced_too(producer: AnnouncingProducer) -> None:
     assert await transaction(producer, BILLS[:1]) == {CHECKPOINT}
     assert await transaction(producer, BILLS[1:2]) == {CHECKPOINT, *BILLS[:1]}
-    producer.were_read(0)
     assert await transaction(producer, []) == {CHECKPOINT, *BILLS[:2]}
 
 
 async def test_what_was_read_has_its_markers(producer: AnnouncingProducer) -> None:
     for partition in BILLS:
         await transaction(producer, [partition])
-    producer.were_read(2)
+    producer.all_were_read_but(1)
     # The third announced the others' partitions too, but has nothing in them.
     assert await transaction(producer, []) == {CHECKPOINT, BILLS[2]}
-    producer.were_read(2)
+    producer.all_were_read_but(0)
     assert await transaction(producer, []) == {CHECKPOINT}
+
+
+async def test_however_far_behind_its_reader_is_nothing_is_forgotten(producer: AnnouncingProducer) -> None:
+    await transaction(producer, BILLS[:1])
+    for _ in range(3 * MOST_UNREAD):
+        await transaction(producer, [])
+    assert await transaction(producer, BILLS[1:]) == {CHECKPOINT, BILLS[0]}
+    producer.all_were_read_but(MOST_UNREAD + 1)
+    assert await transaction(producer, []) == {CHECKPOINT, *BILLS}
+    producer.all_were_read_but(2)
+    assert await transaction(producer, []) == {CHECKPOINT, *BILLS[1:]}
 
 
 async def test_what_ended_the_transaction_is_told_rather_than_that_there_is_none(producer: AnnouncingProducer) -> None:

@@ -43,8 +43,8 @@ class Steps:
     def __init__(self, bench: Bench, fails: int = 0, error: Exception | None = None) -> None:
         self.taken: list[str] = []
         self.entries: Mapping[str, Entry] = {}
-        self.read: list[int] = []
-        """Of how many transactions the producer was told at a time that they were read."""
+        self.unread: list[int] = []
+        """How many of its transactions the producer was told to be unread, each time."""
         self.is_held_back = False
         """Something is open in the checkpoints, until it is settled."""
         self._bench = bench
@@ -65,7 +65,7 @@ class Steps:
             await asyncio.Event().wait()
 
     def new_producer(self, shard: Shard, confirm: Confirm) -> ShardProducer:
-        note, read = self.note, self.read
+        note, unread = self.note, self.unread
 
         class NotingProducer(TransactionalProducer):
             async def start(self) -> None:
@@ -76,9 +76,9 @@ class Steps:
                 note("settle")
                 await super().settle()
 
-            def were_read(self, blocks: int) -> None:
-                read.append(blocks)
-                super().were_read(blocks)
+            def all_were_read_but(self, last: int) -> None:
+                unread.append(last)
+                super().all_were_read_but(last)
 
             async def close(self) -> None:
                 note("close")
@@ -212,21 +212,21 @@ class TestCommitting:
         }
         assert json_of(event.value)["event"] == "export_requested"
 
-    async def test_the_producer_is_told_how_many_transactions_were_read(self) -> None:
+    async def test_the_producer_is_told_what_its_own_replica_has_read(self) -> None:
         steps = Steps(Bench())
         live = steps.entries = dict[str, Entry]()
         session = await steps.take_over()
         committed = [await session.commit(KEY, deciding(Checkpoint(cycle=cycle))) for cycle in range(3)]
-        assert sum(steps.read) == 0
-        # Whoever has read the second one has read the first.
+        assert steps.unread == []
         live[str(KEY)] = entry_of(SHARD, encode_checkpoint(committed[1]))
         await session.commit(OTHER, deciding(Checkpoint()))
-        assert steps.read[-1] == 2
-        await session.commit(OTHER, deciding(Checkpoint()))
-        assert steps.read[-1] == 0
+        assert steps.unread == [1]
         live[str(KEY)] = entry_of(SHARD, encode_checkpoint(committed[2]))
+        other = await session.commit(OTHER, deciding(Checkpoint(cycle=1)))
+        assert steps.unread == [1, 1]
+        live[str(OTHER)] = entry_of(SHARD, encode_checkpoint(other))
         await session.commit(KEY, deciding(Checkpoint()))
-        assert steps.read[-1] == 1
+        assert steps.unread == [1, 1, 0]
 
     async def test_streams_of_a_shard_take_turns(self) -> None:
         bench = Bench()
