@@ -97,7 +97,14 @@ def summed_up(results: Path) -> None:
 @click.option("--rounds", type=click.IntRange(1), default=5)
 @click.option("--warm-up", type=click.IntRange(0), default=4, help="Runs of the first way that do not count.")
 @click.option("--first-round", type=click.IntRange(0), default=0, help="Which way begins, for rounds made in pieces.")
-@click.option("--bytes", "export_bytes", type=click.IntRange(1_000_000), default=200_000_000, help="Of an export.")
+@click.option(
+    "--bytes",
+    "export_bytes",
+    type=click.IntRange(1_000_000),
+    multiple=True,
+    default=(200_000_000,),
+    help="Of an export; several sizes take turns.",
+)
 @click.option("--files", type=click.IntRange(1), default=1, help="Of an export; more than one by the daemon alone.")
 @click.option("--line-bytes", type=click.IntRange(150), multiple=True, default=(430, 1410))
 @click.option("--compression", type=click.Choice(["none", "zstd"]), default="none")
@@ -113,7 +120,7 @@ def run(
     rounds: int,
     warm_up: int,
     first_round: int,
-    export_bytes: int,
+    export_bytes: tuple[int, ...],
     files: int,
     line_bytes: tuple[int, ...],
     compression: str,
@@ -149,8 +156,9 @@ def run(
         wanted = [name for name in names.split(",") if name in able]
         chosen = ways(runner, wanted, known, host, lambda words: click.echo(words, err=True))
         settings = [
-            Setting(length, compression, export_bytes, files, headers, count)
+            Setting(length, compression, size, files, headers, count)
             for length in line_bytes
+            for size in export_bytes
             for count in partitions
         ]
         for way in list(chosen.values())[:1] * warm_up:
@@ -160,14 +168,18 @@ def run(
             for setting in settings:
                 for name, measure in in_turns(chosen, number):
                     if time.monotonic() > deadline:
-                        click.echo(f"left off before {number} {setting.line_bytes:,} B {name}", err=True)
+                        click.echo(f"left off before {number} {_named(setting)} {name}", err=True)
                         sys.exit(0 if exact else 1)
                     done = measure(setting)
                     exact = exact and not done.wrong
                     out.write(msgspec.json.encode(done) + b"\n")
                     out.flush()
-                    click.echo(f"{number} {setting.line_bytes:,} B {name}: {_told(done)}", err=True)
+                    click.echo(f"{number} {_named(setting)} {name}: {_told(done)}", err=True)
     sys.exit(0 if exact else 1)
+
+
+def _named(setting: Setting) -> str:
+    return f"{setting.export_bytes / 1e6:,.0f} MB of {setting.line_bytes:,} B in {setting.partitions} partitions,"
 
 
 def _told(run: Run) -> str:
