@@ -52,7 +52,7 @@ class AnnouncingProducer(AIOKafkaProducer):  # type: ignore[misc]
         await super().commit_transaction()
 
     def all_were_read_but(self, last: int) -> None:
-        """All committed transactions but the last so many have been read, so their markers are there."""
+        """The checkpoints of all committed transactions but the last so many were read: they have their markers."""
         del self._unread[: max(0, len(self._unread) - last)]
 
     async def settle(self) -> None:

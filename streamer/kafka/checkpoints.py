@@ -116,7 +116,8 @@ class CheckpointReader:
     async def read_to_end(self, shard: Shard) -> None:
         """Return once everything committed to the shard before this call is in the table.
 
-        To be called after the shard's producer has started: only then is nobody's transaction open there any more.
+        To be called after the shard's producer has started: what others had open there has ended then, as far as the
+        coordinator knows.
         Raises ``KafkaUnavailableError``.
         """
         partition = TopicPartition(self._topic, shard)
@@ -124,6 +125,14 @@ class CheckpointReader:
             end = (await self._watermarks.end_offsets([partition]))[partition]
         async with answered_within(CALL_SECONDS, "reading the checkpoints to their end"), self._moved:
             await self._moved.wait_for(lambda: self._positions.get(shard, -1) >= end)
+
+    async def are_held_back(self, shard: Shard) -> bool:
+        """Whether a transaction is open in the shard. Raises ``KafkaUnavailableError``."""
+        partition = TopicPartition(self._topic, shard)
+        async with answered_within(CALL_SECONDS, "asking how far the checkpoints are stable"):
+            end: int = (await self._watermarks.end_offsets([partition]))[partition]
+            stable: int = (await self._reader.end_offsets([partition]))[partition]
+        return stable < end
 
     async def read_what_is_committed(self) -> None:
         """Return once all that consumers can see at this moment is in the table, for whoever only looks at it.

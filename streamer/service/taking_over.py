@@ -17,7 +17,7 @@ from streamer.service.session import Session, ShardTopics, close
 log = structlog.get_logger()
 
 _SETTLED_SECONDS = 5.0
-"""Reading the checkpoints to their end takes some hundredths of that, unless a transaction holds it back."""
+"""Reading the checkpoints to their end takes some hundredths of that, unless something holds it back."""
 
 
 class Group(Protocol):
@@ -33,6 +33,8 @@ class Checkpoints(Protocol):
     def entries(self) -> Mapping[str, Entry]: ...
 
     async def read_to_end(self, shard: Shard) -> None: ...
+
+    async def are_held_back(self, shard: Shard) -> bool: ...
 
 
 async def take_over(
@@ -77,9 +79,9 @@ async def take_over(
             async with asyncio.timeout(_SETTLED_SECONDS):
                 await checkpoints.read_to_end(shard)
         except TimeoutError:
-            # Where it only takes long, settling changes nothing.
-            log.warning("checkpoints_held_back", shard=shard)
-            await producer.settle()
+            if await checkpoints.are_held_back(shard):
+                log.warning("checkpoints_held_back", shard=shard)
+                await producer.settle()
             await checkpoints.read_to_end(shard)
     except BaseException:
         await close(producer)

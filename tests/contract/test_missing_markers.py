@@ -176,6 +176,7 @@ async def test_it_is_committed_as_a_whole_with_the_transaction_behind_it(
     session = await owner.take_over()
     async with down(cluster, owner):
         await publish(session, 1, FIRST)
+    assert seen(cluster, session, in_transaction=True) == (set(), []), "acknowledged, and open"
     await publish(session, 2, [], event=b"an event")
     assert seen(cluster, session) == (set(FIRST), [1, 2])
 
@@ -184,6 +185,7 @@ async def test_where_nothing_follows_it_whoever_takes_over_settles_it(cluster: L
     session = await owner.take_over()
     async with down(cluster, owner):
         await publish(session, 1, FIRST)
+    assert seen(cluster, session, in_transaction=True) == (set(), []), "acknowledged, and open"
     after = await owner.take_over()
     checkpoint = after.checkpoint(STREAM)
     assert checkpoint is not None

@@ -51,7 +51,7 @@ async def test_each_connection_is_opened_with_the_password_as_it_is_then(
 
 
 def test_a_connection_is_opened_by_the_name_that_is_replaced() -> None:
-    assert "create_conn" in AIOKafkaClient.bootstrap.__code__.co_names
+    assert "create_conn" in login._bootstrap.__code__.co_names
     assert "create_conn" in AIOKafkaClient._get_conn.__code__.co_names
     assert aiokafka.client.create_conn.__module__ in (login.__name__, "aiokafka.conn")
 
