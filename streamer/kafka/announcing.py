@@ -32,7 +32,7 @@ class AnnouncingProducer(AIOKafkaProducer):  # type: ignore[misc]
     def __init__(self, concluding: TopicPartition, all_partitions: Iterable[TopicPartition], **options: Any) -> None:
         super().__init__(**options)
         self._concluding = concluding
-        self._all = frozenset(all_partitions)
+        self._all = set(all_partitions)
         self._written: set[TopicPartition] = set()
         """Where this transaction has sent something to."""
         self._unread: list[set[TopicPartition]] = []
@@ -57,7 +57,7 @@ class AnnouncingProducer(AIOKafkaProducer):  # type: ignore[misc]
 
     async def settle(self) -> None:
         """Commit what an acknowledged transaction, of this producer's predecessors too, has left open anywhere."""
-        self._unread.append(set(self._all))
+        self._unread.append(self._all)
         await self.begin_transaction()
         await super().commit_transaction()
         self._unread.clear()

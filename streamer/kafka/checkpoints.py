@@ -117,22 +117,23 @@ class CheckpointReader:
         """Return once everything committed to the shard before this call is in the table.
 
         To be called after the shard's producer has started: what others had open there has ended then, as far as the
-        coordinator knows.
-        Raises ``KafkaUnavailableError``.
+        coordinator knows. Raises ``KafkaUnavailableError``.
         """
-        partition = TopicPartition(self._topic, shard)
-        async with answered_within(CALL_SECONDS, "reading the end of the checkpoints"):
-            end = (await self._watermarks.end_offsets([partition]))[partition]
+        end = await self._end(self._watermarks, shard)
         async with answered_within(CALL_SECONDS, "reading the checkpoints to their end"), self._moved:
             await self._moved.wait_for(lambda: self._positions.get(shard, -1) >= end)
 
     async def are_held_back(self, shard: Shard) -> bool:
         """Whether a transaction is open in the shard. Raises ``KafkaUnavailableError``."""
+        end = await self._end(self._watermarks, shard)
+        return await self._end(self._reader, shard) < end
+
+    async def _end(self, consumer: AIOKafkaConsumer, shard: Shard) -> int:
+        """As the consumer may read: the high watermark, or up to where nothing is open."""
         partition = TopicPartition(self._topic, shard)
-        async with answered_within(CALL_SECONDS, "asking how far the checkpoints are stable"):
-            end: int = (await self._watermarks.end_offsets([partition]))[partition]
-            stable: int = (await self._reader.end_offsets([partition]))[partition]
-        return stable < end
+        async with answered_within(CALL_SECONDS, "reading the end of the checkpoints"):
+            end: int = (await consumer.end_offsets([partition]))[partition]
+        return end
 
     async def read_what_is_committed(self) -> None:
         """Return once all that consumers can see at this moment is in the table, for whoever only looks at it.

@@ -199,7 +199,7 @@ class Session:
     async def close(self) -> None:
         """End the producer; never raises for Kafka's sake."""
         self.lost.set()
-        await close(self._producer)
+        await close_producer(self._producer)
 
     def _event_message(self, stream: StreamKey, event: Event) -> Message:
         return Message(
@@ -219,7 +219,7 @@ class Session:
 _closing: set[asyncio.Task[None]] = set()
 
 
-async def close(producer: ShardProducer) -> None:
+async def close_producer(producer: ShardProducer) -> None:
     """Close it, also where the caller is cancelled meanwhile: the closing then goes on in the background.
 
     A cancellation must not reach aiokafka here. In ``abort`` it would leave the producer running for ever, and ``stop``

@@ -12,7 +12,7 @@ from streamer.kafka.checkpoints import Entry
 from streamer.kafka.sending import Confirm, ShardProducer
 from streamer.metrics import Metrics
 from streamer.model import Shard
-from streamer.service.session import Session, ShardTopics, close
+from streamer.service.session import Session, ShardTopics, close_producer
 
 log = structlog.get_logger()
 
@@ -84,7 +84,7 @@ async def take_over(
                 await producer.settle()
             await checkpoints.read_to_end(shard)
     except BaseException:
-        await close(producer)
+        await close_producer(producer)
         raise
     session = Session(
         shard,

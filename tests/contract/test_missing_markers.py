@@ -127,10 +127,13 @@ async def down(cluster: LocalKafkaCluster, owner: Owner) -> AsyncIterator[None]:
     """The commit within is acknowledged while the broker with all topics is down, which is up again afterwards."""
     node = cluster.nodes[ALONE - 1]
     owner.at_commit = lambda: asyncio.to_thread(node.stop)
-    yield
-    owner.at_commit = None
-    await asyncio.to_thread(node.start)
-    await asyncio.to_thread(cluster.wait_until_whole)
+    try:
+        yield
+    finally:
+        owner.at_commit = None
+        # Where it failed before its commit the broker is up still.
+        await asyncio.to_thread(node.restart)
+        await asyncio.to_thread(cluster.wait_until_whole)
 
 
 def seen(cluster: LocalKafkaCluster, session: Session, *, in_transaction: bool = False) -> tuple[set[bytes], list[int]]:

@@ -45,7 +45,9 @@ class Steps:
         self.entries: Mapping[str, Entry] = {}
         self.unread: list[int] = []
         """How many of its transactions the producer was told to be unread, each time."""
-        self.is_slow = self.is_held_back = False
+        self.is_slow = False
+        """The first reading takes long, though nothing holds it back."""
+        self.is_held_back = False
         """Something is open in the checkpoints, until it is settled."""
         self._bench = bench
         self._fails = fails
