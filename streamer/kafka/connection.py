@@ -12,7 +12,8 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from streamer.config import KafkaConfig
 from streamer.errors import KafkaUnavailableError
-from streamer.kafka.login import last_failure, login_options, open_connections_our_way
+from streamer.kafka.login import login_options
+from streamer.kafka.opening import last_failure, open_connections_our_way
 from streamer.kafka.tls import tls_context
 
 log = structlog.get_logger()

@@ -10,16 +10,12 @@ import asyncio
 import importlib
 import time
 from abc import abstractmethod
-from contextvars import ContextVar
 from typing import Any
 from urllib.parse import quote
 
 import aiohttp
-import aiokafka.client
 import msgspec
 from aiokafka.abc import AbstractTokenProvider
-from aiokafka.client import AIOKafkaClient
-from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import KafkaError
 
 from streamer.config import KafkaConfig
@@ -80,60 +76,6 @@ class PresentPassword(str):
 
     def __repr__(self) -> str:
         return repr(self._secret)
-
-
-_create_conn = aiokafka.client.create_conn
-_bootstrap = AIOKafkaClient.bootstrap
-_opened: ContextVar[list[AIOKafkaConnection] | None] = ContextVar("opened", default=None)
-_last_failure: BaseException | None = None
-
-
-def open_connections_our_way() -> None:
-    """Have aiokafka's clients open each connection with the password as it is then, not as it was when they were made.
-
-    Clients live as long as the daemon. And remember why a connection failed, which aiokafka tells its log alone, and
-    close the first one where a start is cancelled. Does nothing else; may be called again.
-    """
-    aiokafka.client.create_conn = _create_conn_our_way
-    AIOKafkaClient.bootstrap = _bootstrap_our_way
-
-
-async def _bootstrap_our_way(client: AIOKafkaClient) -> None:
-    """A bootstrap that is cancelled forgets its connection, and leaves it to be found unclosed some day."""
-    opened: list[AIOKafkaConnection] = []
-    token = _opened.set(opened)
-    try:
-        await _bootstrap(client)
-    except asyncio.CancelledError:
-        for connection in opened:
-            connection.close()
-        raise
-    finally:
-        # What a bootstrap has started inherits the list.
-        opened.clear()
-        _opened.reset(token)
-
-
-async def _create_conn_our_way(*address: Any, **options: Any) -> Any:
-    global _last_failure
-    password = options.get("sasl_plain_password")
-    if isinstance(password, PresentPassword):
-        options["sasl_plain_password"] = password.present()
-    try:
-        connection = await _create_conn(*address, **options)
-    except (OSError, KafkaError) as error:
-        _last_failure = error
-        raise
-    _last_failure = None
-    # All others tell their client when they are closed.
-    if "on_close" not in options and (opened := _opened.get()) is not None:
-        opened.append(connection)
-    return connection
-
-
-def last_failure() -> BaseException | None:
-    """Why the last connection to a broker failed; None where it didn't."""
-    return _last_failure
 
 
 class TokenError(KafkaError):  # type: ignore[misc]
