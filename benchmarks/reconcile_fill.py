@@ -11,7 +11,6 @@ from benchmarks.loops import loop_factory
 from benchmarks.reconcile_lines import PARTITIONS, TOPIC, chunks_of, file_of
 from streamer.kafka.compression import compress_quickly
 from streamer.kafka.encoded_batches import BatchFormat
-from streamer.kafka.flat_requests import encode_produce_requests_flat
 from streamer.kafka.kernel_blocks import file_blocks
 from streamer.kafka.producer import TransactionalProducer
 from streamer.kafka.sending import BATCH_BYTES
@@ -27,7 +26,6 @@ def fill(bootstrap_servers: str, first: int, end: int) -> None:
 
 
 async def _fill(bootstrap_servers: str, first: int, end: int) -> None:
-    encode_produce_requests_flat()
     compress_quickly()
     producer = TransactionalProducer(
         lambda: AIOKafkaProducer(

@@ -20,7 +20,6 @@ from typing import Any
 import aiohttp
 import click
 from aiokafka.producer.message_accumulator import BatchBuilder
-from aiokafka.protocol.produce import ProduceRequest
 from xxhash import xxh3_64_intdigest
 
 from benchmarks.loops import loop_factory
@@ -30,9 +29,9 @@ from streamer.core.partitioner import partition_of
 from streamer.core.records import Origin, identify
 from streamer.kafka.batches import RecordBatches
 from streamer.kafka.encoded_batches import BatchFormat
-from streamer.kafka.flat_requests import encode_produce_requests_flat
 from streamer.kafka.kernel_blocks import HAS_KERNEL, file_blocks
 from streamer.kafka.sending import BATCH_BYTES
+from streamer.kafka.sliced_writing import SlicedWriter
 from streamer.model import ConnectionName, EntityType, ExportId, StreamKey
 from streamer.service.allocator import keep_large_buffers
 
@@ -78,10 +77,6 @@ def stages(lines: list[bytes], *, partitions: int, headers: bool) -> Iterator[tu
     if HAS_KERNEL:
         yield "the same in the kernel", partial(gather, kernel=True), _nothing
     yield from _checksums(gather)
-    encode_produce_requests_flat()
-    topics = [("topic", [(0, data)])]
-    request = ProduceRequest._CLASSES[-1](transactional_id="t", required_acks=-1, timeout=1, topics=topics)
-    yield "encode a request", lambda: b"size" + (b"header" + request.encode()), _nothing
     yield "send (loopback)", lambda: _over_loopback(_swallow, partial(_send, data)), _nothing
 
 
@@ -188,8 +183,9 @@ def _swallow(connection: socket.socket) -> None:
 
 async def _send(data: bytes, port: int) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(data)
-    await writer.drain()
+    sliced = SlicedWriter(writer)
+    sliced.write(data)
+    await sliced.drain()
     writer.close()
     await writer.wait_closed()
 
