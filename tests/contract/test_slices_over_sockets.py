@@ -29,13 +29,13 @@ async def received(connect_with: Callable[[bool], ssl.SSLContext | None]) -> byt
         writer.close()
 
     server = await asyncio.start_server(read, "127.0.0.1", 0, ssl=connect_with(True))
-    async with server, asyncio.timeout(60):
+    async with asyncio.timeout(60), server:
         port = server.sockets[0].getsockname()[1]
         _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=connect_with(False))
         sliced = SlicedWriter(writer)
         for request, pieces in zip(REQUESTS, IN_PIECES, strict=True):
             sliced.write(request)
-            sliced.write(Unjoined([*pieces]))
+            sliced.write(Unjoined(pieces))
         draining = asyncio.create_task(sliced.drain())
         for _ in range(200):
             await asyncio.sleep(0)

@@ -10,6 +10,7 @@ from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.types import Schema
 
 from streamer.kafka.flat_requests import FlatSchema, encode_produce_requests_flat
+from streamer.kafka.sliced_writing import SlicedWriter
 
 TOPICS = [
     ("mews.bill", [(0, b"a batch"), (7, bytearray(b"another one" * 1000))]),
@@ -47,14 +48,16 @@ async def test_a_connection_writes_what_it_would_without_the_seam(monkeypatch: p
     written: list[bytes] = []
 
     class Writer:
-        def write(self, data: Any) -> None:
-            written.append(bytes(data))
+        def write(self, data: bytes) -> None:
+            assert type(data) is bytes
+            written.append(data)
 
         async def drain(self) -> None: ...
 
     async def sent(request: Any) -> bytes:
         connection = AIOKafkaConnection("localhost", 9092)
-        connection._writer = Writer()
+        writer: Any = Writer()
+        connection._writer = SlicedWriter(writer)
         connection._versions = {0: (0, 8)}
         await connection.send(request, expect_response=False)
         connection._writer = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -140,16 +140,11 @@ async def test_a_connection_that_is_lost_meanwhile_ends_it_without_a_word(line: 
     assert len(line.taken) == SLICE_BYTES
 
 
-def pieces_of(lengths: list[int]) -> Iterator[bytes]:
-    for number, length in enumerate(lengths):
-        yield bytes([number]) * length
-
-
 @pytest.mark.parametrize(
     "lengths", [[], [0], [1], [9], [10], [11], [4, 6], [4, 7], [10, 10], [25], [0, 3, 0, 30, 0], [1] * 21, [9, 2, 9]]
 )
 def test_slices_are_all_of_one_size_but_the_last(lengths: list[int]) -> None:
-    pieces = list(pieces_of(lengths))
+    pieces = [bytes([number]) * length for number, length in enumerate(lengths)]
 
     slices = [b"".join(taken) for taken in Unjoined(pieces).slices(10)]
 
