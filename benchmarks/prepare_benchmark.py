@@ -15,7 +15,7 @@ from streamer.contract.shape import Shape
 from streamer.core.blocks import FileBlocks, FileToGather, Preparation
 from streamer.core.checkpoint import Erased
 from streamer.core.erasing import Erasure
-from streamer.core.records import Header
+from streamer.core.record_format import EncodedHeaders
 from streamer.core.veil import Veil
 from streamer.metrics import Metrics
 from streamer.model import ConnectionName, EntityType, ExportId, StreamKey
@@ -33,7 +33,7 @@ ERASURE = Erasure(b"k" * 32)
 class Nowhere:
     """Takes records and forgets them."""
 
-    def append(self, partition: int, key: bytes, value: bytes, headers: list[Header]) -> None:
+    def append(self, partition: int, key: bytes, value: bytes, headers: EncodedHeaders) -> None:
         pass
 
 

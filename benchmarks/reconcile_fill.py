@@ -9,7 +9,6 @@ from aiokafka import AIOKafkaProducer
 
 from benchmarks.loops import loop_factory
 from benchmarks.reconcile_lines import PARTITIONS, TOPIC, chunks_of, file_of
-from streamer.kafka.compression import compress_quickly
 from streamer.kafka.encoded_batches import BatchFormat
 from streamer.kafka.kernel_blocks import file_blocks
 from streamer.kafka.producer import TransactionalProducer
@@ -26,13 +25,10 @@ def fill(bootstrap_servers: str, first: int, end: int) -> None:
 
 
 async def _fill(bootstrap_servers: str, first: int, end: int) -> None:
-    compress_quickly()
     producer = TransactionalProducer(
         lambda: AIOKafkaProducer(
             bootstrap_servers=bootstrap_servers,
             transactional_id="reconcile-benchmark",
-            compression_type="zstd",
-            max_batch_size=BATCH_BYTES,
         ),
         format=BatchFormat(batch_bytes=BATCH_BYTES, zstd=True, transactional=True),
         partitions={TOPIC: PARTITIONS},

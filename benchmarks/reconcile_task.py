@@ -11,8 +11,6 @@ import resource
 import sys
 import time
 
-from aiokafka.producer.message_accumulator import BatchBuilder
-
 from benchmarks.loops import loop_factory
 from benchmarks.reconcile_lines import PARTITIONS, STREAM, TOPIC, chunks_of, file_of
 from streamer.config import KafkaConfig
@@ -33,7 +31,7 @@ _TICK_SECONDS = 0.001
 def no_batches() -> RecordBatches:
     """What stays empty: all lines are repeats."""
     form = BatchFormat(batch_bytes=BATCH_BYTES, zstd=False, transactional=True)
-    return RecordBatches(lambda: BatchBuilder(BATCH_BYTES, 0, is_transactional=1), timestamp=1, format=form)
+    return RecordBatches(timestamp=1, format=form)
 
 
 class Lateness:

@@ -19,13 +19,13 @@ from typing import Any
 
 import aiohttp
 import click
-from aiokafka.producer.message_accumulator import BatchBuilder
 from xxhash import xxh3_64_intdigest
 
 from benchmarks.loops import loop_factory
 from streamer.core.blocks import Block, FileToGather
 from streamer.core.lines import LineCutter
 from streamer.core.partitioner import partition_of
+from streamer.core.record_format import NO_HEADERS
 from streamer.core.records import Origin, identify
 from streamer.kafka.batches import RecordBatches
 from streamer.kafka.encoded_batches import BatchFormat
@@ -85,7 +85,7 @@ def _nothing() -> None: ...
 
 def _batches() -> RecordBatches:
     form = BatchFormat(batch_bytes=BATCH_BYTES, zstd=False, transactional=True)
-    return RecordBatches(lambda: BatchBuilder(BATCH_BYTES, 0, is_transactional=1), timestamp=1, format=form)
+    return RecordBatches(timestamp=1, format=form)
 
 
 def _in_python(
@@ -103,13 +103,13 @@ def _in_python(
     def append() -> None:
         append = _batches().append
         for number, (key, line) in enumerate(pairs):
-            append(number % partitions, key, line, [])
+            append(number % partitions, key, line, NO_HEADERS)
 
     yield "split", split, _nothing
     yield "key, and is it JSON", lambda: [identify(line).id.encode() for line in lines], _nothing
     yield "partition", lambda: [partition_of(key, partitions) for key in keys], _nothing
     yield "digest", lambda: [xxh3_64_intdigest(key + b"\0" + line) for key, line in pairs], _nothing
-    yield "headers", lambda: [origin.record_headers(at) for at in range(len(lines))], _nothing
+    yield "headers", lambda: [origin.encoded_headers(at) for at in range(len(lines))], _nothing
     yield "append, without headers", append, _nothing
 
 
@@ -141,7 +141,7 @@ def _checksums(gather: Callable[..., Block[RecordBatches]]) -> Iterator[tuple[st
                 batch._set_producer_state(1, 1, 1)
                 batch._build()
 
-    yield "checksum (aiokafka)", build, partial(renew, False)
+    yield "checksum (google-crc32c)", build, partial(renew, False)
     if HAS_KERNEL:
         yield "checksum (kernel)", build, partial(renew, True)
 

@@ -20,7 +20,6 @@ from aiokafka.errors import (
     ProducerClosed,
     ProducerFenced,
 )
-from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
 from streamer.core.partitioner import partition_of
@@ -100,12 +99,12 @@ class MemoryKafka:
         """Somebody has deleted it and made another of the same name."""
         self._logs = {place: log for place, log in self._logs.items() if place[0] != topic}
 
-    def producer(self, transactional_id: str, *, max_batch_size: int = 512 * 1024) -> MemoryProducer:
-        return MemoryProducer(self, transactional_id, max_batch_size=max_batch_size)
+    def producer(self, transactional_id: str) -> MemoryProducer:
+        return MemoryProducer(self, transactional_id)
 
-    def plain_producer(self, *, max_batch_size: int = 512 * 1024) -> PlainMemoryProducer:
+    def plain_producer(self) -> PlainMemoryProducer:
         """One without transactions."""
-        return PlainMemoryProducer(self, max_batch_size=max_batch_size)
+        return PlainMemoryProducer(self)
 
     def append_alone(self, topic: str, partition: int, records: Sequence[Record]) -> int:
         """A batch outside any transaction: visible at once. Returns its first offset."""
@@ -170,11 +169,10 @@ class MemoryKafka:
 class MemoryProducer:
     """What ``TransactionalProducer`` uses of an ``AIOKafkaProducer``."""
 
-    def __init__(self, kafka: MemoryKafka, transactional_id: str, *, max_batch_size: int) -> None:
+    def __init__(self, kafka: MemoryKafka, transactional_id: str) -> None:
         self.is_stopped = False
         self._kafka = kafka
         self._id = transactional_id
-        self._max_batch_size = max_batch_size
         self._epoch = -1
         self._trouble: Trouble | None = None
         self._transaction: _Transaction | None = None
@@ -182,9 +180,6 @@ class MemoryProducer:
     async def start(self) -> None:
         await asyncio.sleep(0)
         self._epoch = self._kafka.register(self._id)
-
-    def create_batch(self) -> Any:
-        return BatchBuilder(self._max_batch_size, 0)
 
     async def begin_transaction(self) -> None:
         assert not self.is_stopped
@@ -242,18 +237,14 @@ class MemoryProducer:
 class PlainMemoryProducer:
     """What ``AcknowledgedProducer`` uses of an ``AIOKafkaProducer``."""
 
-    def __init__(self, kafka: MemoryKafka, *, max_batch_size: int) -> None:
+    def __init__(self, kafka: MemoryKafka) -> None:
         self.is_stopped = False
         self._kafka = kafka
-        self._max_batch_size = max_batch_size
 
     async def start(self) -> None:
         await asyncio.sleep(0)
         if self._kafka.is_down:
             raise KafkaConnectionError("no broker answers")
-
-    def create_batch(self) -> Any:
-        return BatchBuilder(self._max_batch_size, 0)
 
     async def send_batch(self, batch: Any, topic: str, *, partition: int) -> asyncio.Future[Any]:
         await asyncio.sleep(0)

@@ -23,6 +23,7 @@ from xxhash import xxh3_64_intdigest
 from streamer.core.erasing import KeptOut
 from streamer.core.lines import LineCutter, Lines, LongLine, is_blank, is_utf8
 from streamer.core.partitioner import SEED, murmur2
+from streamer.core.record_format import EncodedHeaders
 from streamer.core.records import UNREADABLE, Header, Origin, Reason, identify, why_no_record
 from streamer.model import ExportId, StreamKey
 
@@ -41,7 +42,7 @@ class Cut(msgspec.Struct, frozen=True):
 class Batches(Protocol):
     """Where records are encoded as they come; the Kafka adapter implements it."""
 
-    def append(self, partition: int, key: bytes, value: bytes, headers: list[Header]) -> None:
+    def append(self, partition: int, key: bytes, value: bytes, headers: EncodedHeaders) -> None:
         """Add a record at the end of a partition. In line order; none is too large for the topic."""
 
 
@@ -311,7 +312,7 @@ class FileBlocks(Blocks[B]):
                 self._bury_line(run.head, Reason.LINE_TOO_LONG, run.line, run.offset, run.length)
 
     def _gather(self, run: Lines) -> None:
-        append, headers_at, room = self._batches.append, self._origin.record_headers, self._origin.record_room
+        append, headers_at, room = self._batches.append, self._origin.encoded_headers, self._origin.record_room
         records, digests, partitions = self._records, self._digests, self._partitions
         has_returns, all_utf8 = run.has_returns, run.is_utf8
         prepare = None if self._preparation is None else self._preparation.prepare

@@ -163,7 +163,7 @@ class ComparedBlocks(Compared[B], FileBlocks[B]):
 
     def _gather_found(self, found: _Found) -> None:
         """Publish what is news. Partitions are independent, so only within each the order matters."""
-        append, headers_at = self._batches.append, self._origin.record_headers
+        append, headers_at = self._batches.append, self._origin.encoded_headers
         for partition, places in found.by_partition().items():
             keys = [found.keys[i] for i in places]
             values = [found.digests[i] for i in places]

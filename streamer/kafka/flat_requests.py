@@ -33,23 +33,23 @@ class Unjoined:
     """Bytes in pieces, which take others in front of them as bytes do: ``size + (header + request)``."""
 
     def __init__(self, pieces: list[Any]) -> None:
-        self._pieces = pieces
+        self.pieces = pieces
 
     def __len__(self) -> int:
-        return sum(map(len, self._pieces))
+        return sum(map(len, self.pieces))
 
     def __bytes__(self) -> bytes:
-        return b"".join(self._pieces)
+        return b"".join(self.pieces)
 
     def __radd__(self, front: bytes) -> Unjoined:
-        self._pieces.insert(0, front)
+        self.pieces.insert(0, front)
         return self
 
     def slices(self, size: int) -> Iterator[list[memoryview]]:
         """All pieces, in order, in lists of ``size`` bytes; the last one may be shorter."""
         taken: list[memoryview] = []
         room = size
-        for whole in self._pieces:
+        for whole in self.pieces:
             piece = memoryview(whole)
             while len(piece) >= room:
                 yield [*taken, piece[:room]]
@@ -70,7 +70,11 @@ def _collect(field: Any, value: Any, pieces: list[Any]) -> None:
         for element in value:
             _collect(field.array_of, element, pieces)
     elif field is Bytes and value is not None:
-        pieces += (Int32.encode(len(value)), value)
+        pieces.append(Int32.encode(len(value)))
+        if isinstance(value, Unjoined):
+            pieces += value.pieces
+        else:
+            pieces.append(value)
     else:
         pieces.append(field.encode(value))
 

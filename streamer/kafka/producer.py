@@ -119,7 +119,7 @@ def shard_producer(
         return AnnouncingProducer(
             checkpoints,
             others,
-            **producer_options(config, topics),
+            **producer_options(config),
             transactional_id=config.topics.transactional_id(shard),
             transaction_timeout_ms=int(timeout * 1000),
         )

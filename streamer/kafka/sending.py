@@ -19,9 +19,9 @@ from aiokafka.errors import IllegalOperation, KafkaError, ProducerFenced
 
 from streamer.config import Config
 from streamer.core.partitioner import partition_of
+from streamer.core.record_format import encode_headers
 from streamer.errors import FencedError, ProducerLostError
 from streamer.kafka.batches import RecordBatches
-from streamer.kafka.compression import compress_quickly
 from streamer.kafka.connection import START_SECONDS, STOP_SECONDS, answered_within, client_options, describe
 from streamer.kafka.cutting_off import cut_off
 from streamer.kafka.encoded_batches import AnyBatch, BatchFormat
@@ -138,7 +138,7 @@ class Sending:
             await self._producer.start()
 
     def new_batches(self) -> RecordBatches:
-        return RecordBatches(self._producer.create_batch, timestamp=self._milliseconds(), format=self._format)
+        return RecordBatches(timestamp=self._milliseconds(), format=self._format)
 
     @contextlib.asynccontextmanager
     async def attempt(self) -> AsyncIterator[None]:
@@ -188,7 +188,9 @@ class Sending:
         for message in messages:
             batches = by_topic.setdefault(message.topic, self.new_batches())
             partition = partition_of(message.key, self._partitions[message.topic])
-            batches.append(partition, message.key, message.value, list(message.headers))
+            batches.append(partition, message.key, message.value, encode_headers(message.headers))
+        for batches in by_topic.values():
+            await batches.prepare()
         await _all(self.send_batches(topic, batches) for topic, batches in by_topic.items())
 
     async def end(self, call: Awaitable[None], what: str) -> bool:
@@ -215,28 +217,19 @@ class Sending:
         self._sent[topic, partition] = self._sent.get((topic, partition), 0) + records
 
 
-def producer_options(config: Config, topics: Mapping[str, Topic]) -> dict[str, Any]:
+def producer_options(config: Config) -> dict[str, Any]:
     """Keyword arguments that the aiokafka producer of a shard takes, of either kind; sets up what has none."""
     encode_produce_requests_flat()
-    compress_quickly()
     begin_soon()
     bound_requests()
-    return {
-        **client_options(config.kafka),
-        "compression_type": None if config.kafka.compression == "none" else config.kafka.compression,
-        "max_batch_size": _batch_bytes(topics),
-    }
+    return client_options(config.kafka)
 
 
 def batch_format(config: Config, topics: Mapping[str, Topic], *, transactional: bool) -> BatchFormat:
     """How the batches of such a producer are encoded."""
-    zstd = config.kafka.compression == "zstd"
-    return BatchFormat(batch_bytes=_batch_bytes(topics), zstd=zstd, transactional=transactional)
-
-
-def _batch_bytes(topics: Mapping[str, Topic]) -> int:
-    """What a topic limits is the batch, so the strictest topic decides."""
-    return min(BATCH_BYTES, *(topic.max_message_bytes for topic in topics.values()))
+    # What a topic limits is the batch, so the strictest topic decides.
+    batch_bytes = min(BATCH_BYTES, *(topic.max_message_bytes for topic in topics.values()))
+    return BatchFormat(batch_bytes=batch_bytes, zstd=config.kafka.compression == "zstd", transactional=transactional)
 
 
 def _looked_at(delivery: asyncio.Future[Any]) -> None:

@@ -20,6 +20,7 @@ from streamer.core.events import Outcome
 from streamer.core.files import start_of
 from streamer.core.inputs import Entombed
 from streamer.core.lifecycle import transition
+from streamer.core.record_format import encode_headers
 from streamer.core.records import size_of, tombstone_headers
 from streamer.core.states import Counts, PartitionCounts, Reconciling, Share
 from streamer.errors import ExportLostError
@@ -155,7 +156,7 @@ class TombstoneBlock:
 
     def add(self, partition: int, key: bytes) -> None:
         headers = tombstone_headers(cause=self._cause, stream=self._key, key=key, headers=self._headers)
-        self._batches.append(partition, key, None, headers)
+        self._batches.append(partition, key, None, encode_headers(headers))
         one = Tally(1, digest_of(key, b""))
         self._tallies[partition] = self._tallies.get(partition, Tally()).plus(one)
         self.size += len(key) + size_of(headers)

@@ -10,6 +10,7 @@ from streamer.core.answering import Place, after_erasure, after_replay
 from streamer.core.checkpoint import Checkpoint
 from streamer.core.events import Outcome, ReplayedLine
 from streamer.core.heeding import answered, heed, writes_in
+from streamer.core.record_format import encode_headers
 from streamer.core.signals import Erase, Replay, SignalError, SignalRecord, calls_away
 from streamer.core.states import Counts
 from streamer.errors import KafkaUnavailableError
@@ -86,7 +87,7 @@ class Heeding:
             return after_replay(key, checkpoint, record, place, told, now=self._clock.now())
 
         batches = session.new_batches()
-        batches.append(line.partition, line.key, line.value, line.headers)
+        batches.append(line.partition, line.key, line.value, encode_headers(line.headers))
         return await self._commit(session, decide, record, Block(topic, batches, Counts(records=1)))
 
     async def _erase(
@@ -104,7 +105,7 @@ class Heeding:
             return after_erasure(key, checkpoint, record, place, due.erased, now=self._clock.now())
 
         batches = session.new_batches()
-        batches.append(due.partition, due.key, None, due.headers)
+        batches.append(due.partition, due.key, None, encode_headers(due.headers))
         return await self._commit(session, decide, record, Block(due.topic, batches, Counts(tombstones=1)))
 
     async def _reject(self, session: Session, checkpoint: Checkpoint, record: SignalRecord, reason: str) -> Checkpoint:

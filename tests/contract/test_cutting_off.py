@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from aiokafka.errors import KafkaError
 
+from streamer.core.record_format import NO_HEADERS
 from streamer.errors import ProducerLostError
 from streamer.kafka import sending
 from streamer.kafka.producer import Message, shard_producer
@@ -50,7 +51,7 @@ async def _cut_off(broker: LocalKafka, prefix: str) -> None:
     async def publish(records: int) -> None:
         batches = producer.new_batches()
         for number in range(records):
-            batches.append(number % 3, b"%d" % number, os.urandom(RECORD), [])
+            batches.append(number % 3, b"%d" % number, os.urandom(RECORD), NO_HEADERS)
         await producer.publish(lambda _: conclusion, topic=f"{prefix}.bill", batches=batches)
 
     # So that connections and leaders are known; a small one, as what a connection takes at once would grow with it.

@@ -17,6 +17,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from streamer.config import Config
 from streamer.core.checkpoint import Checkpoint
 from streamer.core.events import Outcome
+from streamer.core.record_format import NO_HEADERS
 from streamer.kafka.announcing import AnnouncingProducer
 from streamer.kafka.checkpoints import CheckpointReader
 from streamer.kafka.producer import Message, ShardProducer, shard_producer
@@ -114,7 +115,7 @@ async def publish(session: Session, cycle: int, values: Sequence[bytes], *, even
     """A block with a record in each partition, and a checkpoint that says ``cycle``."""
     batches = session.new_batches()
     for partition, value in enumerate(values):
-        batches.append(partition, b"%d" % partition, value, [])
+        batches.append(partition, b"%d" % partition, value, NO_HEADERS)
     messages = [] if event is None else [Message(session.topics.events, str(STREAM).encode(), event)]
     topic = session.topics.events.replace("exports", "bill")
     await session.commit(

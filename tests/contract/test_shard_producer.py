@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from streamer.core.partitioner import partition_of
+from streamer.core.record_format import encode_headers
 from streamer.errors import FencedError, ProducerLostError
 from streamer.kafka.acknowledged import AcknowledgedProducer
 from streamer.kafka.announcing import AnnouncingProducer
@@ -71,7 +72,7 @@ class MemoryStand(Stand):
     def new_producer(self) -> ShardProducer:
         if not self.is_transactional:
             return AcknowledgedProducer(
-                lambda: self.kafka.plain_producer(max_batch_size=LARGEST),
+                lambda: self.kafka.plain_producer(),
                 format=BatchFormat(batch_bytes=LARGEST, zstd=False, transactional=False),
                 partitions=self.kafka.partitions,
                 step_seconds=20.0,
@@ -80,7 +81,7 @@ class MemoryStand(Stand):
                 confirm=owned,
             )
         return TransactionalProducer(
-            lambda: self.kafka.producer("shard", max_batch_size=LARGEST),
+            lambda: self.kafka.producer("shard"),
             format=BatchFormat(batch_bytes=LARGEST, zstd=False, transactional=True),
             partitions=self.kafka.partitions,
             transaction_seconds=20.0,
@@ -153,7 +154,7 @@ class Concluding:
 def filled(producer: ShardProducer, records: Sequence[tuple[int, bytes]]) -> RecordBatches:
     batches = producer.new_batches()
     for number, (partition, value) in enumerate(records):
-        batches.append(partition, b"%d" % number, value, [("ce_id", b"e1/0/%d" % number)])
+        batches.append(partition, b"%d" % number, value, encode_headers([("ce_id", b"e1/0/%d" % number)]))
     return batches
 
 
@@ -342,7 +343,7 @@ async def test_batches_may_be_filled_while_a_transaction_is_under_way(stand: Sta
     producer = await stand.start()
     first, second = filled(producer, [(0, b"a")]), filled(producer, [(0, b"b"), (1, b"c")])
     publishing = asyncio.create_task(producer.publish(Concluding(stand), topic=stand.bills, batches=first))
-    second.append(0, b"k", b"d", [("ce_id", b"x")])
+    second.append(0, b"k", b"d", encode_headers([("ce_id", b"x")]))
     await publishing
     await producer.publish(Concluding(stand), topic=stand.bills, batches=second)
     assert stand.values(stand.bills) == [b"a", b"b", b"d", b"c"]

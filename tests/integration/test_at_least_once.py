@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from streamer.core.record_format import NO_HEADERS
 from streamer.kafka.acknowledged import acknowledged_producer
 from streamer.kafka.topics import prepare_topics
 from streamer.sandbox.local_kafka import LocalKafka
@@ -211,7 +212,7 @@ async def test_what_is_queued_when_a_producer_is_closed_is_never_delivered(
         await producer.start()
         batches = producer.new_batches()
         for number in range(6):
-            batches.append(0, b"%d" % number, bytes(300_000), [])
+            batches.append(0, b"%d" % number, bytes(300_000), NO_HEADERS)
         held = proxy.hold(request(Api.PRODUCE, naming=bills))
         publishing = asyncio.create_task(producer.publish(lambda _: [], topic=bills, batches=batches))
         await held.held()

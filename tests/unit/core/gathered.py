@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from streamer.core.blocks import Block, Cut, DeadLetter, FileBlocks, FileToGather, Tally, digest_of
+from streamer.core.record_format import EncodedHeaders
 from streamer.core.records import Header
 from streamer.model import ConnectionName, EntityType, ExportId, StreamKey
 
@@ -20,8 +21,30 @@ class MemoryBatches:
     def __init__(self) -> None:
         self.records: list[Record] = []
 
-    def append(self, partition: int, key: bytes, value: bytes, headers: Sequence[Header]) -> None:
-        self.records.append((partition, key, value, list(headers)))
+    def append(self, partition: int, key: bytes, value: bytes, headers: EncodedHeaders) -> None:
+        self.records.append((partition, key, value, headers_in(headers)))
+
+
+def headers_in(encoded: EncodedHeaders) -> list[Header]:
+    """The headers, of which there are less than 64; nothing may be left over."""
+    at = 1
+
+    def part() -> bytes:
+        nonlocal at
+        length, shift = 0, 0
+        while True:
+            byte = encoded[at]
+            at += 1
+            length |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+        begin, at = at, at + (length >> 1)
+        return encoded[begin:at]
+
+    headers = [(part().decode(), part()) for _ in range(encoded[0] >> 1)]
+    assert at == len(encoded)
+    return headers
 
 
 def blocks_from(

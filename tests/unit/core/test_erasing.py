@@ -9,7 +9,7 @@ from streamer.core.checkpoint import Checkpoint, Erased
 from streamer.core.comparing import ComparedBlocks, Comparison
 from streamer.core.differences import Table
 from streamer.core.erasing import Erasure, KeptOut, still_sent, why_unknowable, with_sent
-from streamer.core.records import Header
+from streamer.core.record_format import EncodedHeaders
 from streamer.core.states import Counts, Request
 from streamer.model import ConnectionName, EntityType, ExportId, ExportKind, StreamKey
 from streamer.service.preparing import KeepingOut
@@ -29,7 +29,7 @@ class Encoded:
     def __init__(self) -> None:
         self.keys: list[bytes] = []
 
-    def append(self, partition: int, key: bytes, value: bytes, headers: list[Header]) -> None:
+    def append(self, partition: int, key: bytes, value: bytes, headers: EncodedHeaders) -> None:
         self.keys.append(key)
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from streamer.core.record_format import encode_headers
 from streamer.core.records import (
     HEADER_OVERHEAD,
     RECORD_OVERHEAD,
@@ -15,6 +16,7 @@ from streamer.core.records import (
 )
 from streamer.model import ConnectionName, EntityType, ExportId, StreamKey
 from tests.unit.cases import cases
+from tests.unit.core.gathered import headers_in
 
 EXPORT = ExportId("0a6ef5b2-1a9c-4f0c-9a9e-1f2d3c4b5a69")
 STREAM = StreamKey(ConnectionName("alpine"), EntityType.ORDER_ITEM)
@@ -117,11 +119,11 @@ def test_a_record_says_where_it_comes_from() -> None:
     ]
 
 
-def test_what_records_share_is_made_once() -> None:
-    one = origin()
-    first, second = one.record_headers(1), one.record_headers(2)
-    assert first is not second
-    assert [a is b for a, b in zip(first, second, strict=True)] == [True, False, True, True, True]
+@cases("offset", [0, 1, 9, 10, 1234, 999_999, 10**6, 10**17, 2**63 - 1])
+def test_encoded_headers_are_the_headers_encoded(offset: int) -> None:
+    assert origin().encoded_headers(offset) == encode_headers(origin().record_headers(offset))
+    assert headers_in(origin().encoded_headers(offset)) == origin().record_headers(offset)
+    assert origin(headers=False).encoded_headers(offset) == encode_headers([])
 
 
 def test_records_can_do_without_headers_and_dead_letters_can_not() -> None:

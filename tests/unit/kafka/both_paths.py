@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from aiokafka.producer.message_accumulator import BatchBuilder
-
 from streamer.core.blocks import Block, Cut, FileBlocks, FileToGather
 from streamer.core.comparing import Comparison, Judge
 from streamer.kafka.batches import RecordBatches
@@ -20,14 +18,6 @@ ODD_FILE = (
     BOM + b'{"Id":"a"}\n\r\n \n{"Id":null}\n{"Id":"\xc3\xa9"}\r\n{"Id":"\xff"}\n' + b"y" * 92 + b"\r\n"
     b'{"Id":"' + b"z" * 81 + b'"}\r\n{"Id":"b"}'
 )
-CODECS = {False: 0, True: 4}
-
-
-def batches_in(form: BatchFormat) -> RecordBatches:
-    def builder() -> BatchBuilder:
-        return BatchBuilder(form.batch_bytes, CODECS[form.zstd], is_transactional=int(form.transactional))
-
-    return RecordBatches(builder, timestamp=NOW, format=form)
 
 
 def gathered(
@@ -54,7 +44,13 @@ def gathered(
         max_record_bytes=max_record_bytes,
         headers=headers,
     )
-    blocks = file_blocks(file, lambda: batches_in(form), comparison=comparison, judge=judge, kernel=kernel)
+    blocks = file_blocks(
+        file,
+        lambda: RecordBatches(timestamp=NOW, format=form),
+        comparison=comparison,
+        judge=judge,
+        kernel=kernel,
+    )
     assert isinstance(blocks, KernelBlocks if kernel else FileBlocks)
     taken = []
     for chunk in chunks:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from streamer.core.record_format import NO_HEADERS
 from streamer.errors import KafkaUnavailableError, NotOwnerError, ProducerLostError
 from streamer.kafka.acknowledged import PROOF_SECONDS, AcknowledgedProducer
 from streamer.kafka.encoded_batches import BatchFormat
@@ -49,7 +50,7 @@ class Bench:
 
     async def publish(self, *, events: int = 1) -> None:
         batches = self.producer.new_batches()
-        batches.append(1, b"k", b"v", [])
+        batches.append(1, b"k", b"v", NO_HEADERS)
 
         def conclude(offsets: Mapping[int, Offsets]) -> list[Message]:
             self.offsets = offsets
@@ -60,7 +61,7 @@ class Bench:
 
 class SlowProducer(PlainMemoryProducer):
     def __init__(self, kafka: MemoryKafka, slow: dict[str, float]) -> None:
-        super().__init__(kafka, max_batch_size=1000)
+        super().__init__(kafka)
         self._slow = slow
 
     async def send_batch(self, batch: object, topic: str, *, partition: int) -> asyncio.Future[object]:

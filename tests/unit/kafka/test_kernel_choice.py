@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from aiokafka.producer.message_accumulator import BatchBuilder
 
 from streamer.core.blocks import Blocks, FileBlocks, FileToGather, Preparation
 from streamer.kafka import kernel_blocks
@@ -37,7 +36,7 @@ def blocks(*, kernel: bool, preparation: Preparation | None = None) -> Blocks[Re
     )
     return file_blocks(
         file,
-        lambda: RecordBatches(lambda: BatchBuilder(400, 0), timestamp=1, format=FORM),
+        lambda: RecordBatches(timestamp=1, format=FORM),
         preparation=preparation,
         kernel=kernel,
     )

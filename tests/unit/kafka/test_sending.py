@@ -28,7 +28,7 @@ class Refusing(MemoryProducer):
 
 @pytest.mark.parametrize("error", [KafkaConnectionError(), AssertionError(), IllegalOperation("not in transaction")])
 async def test_a_refused_batch_is_a_lost_producer(error: Exception) -> None:
-    refusing = Refusing(MemoryKafka({EVENTS: 1}), "mews.streamer.3", max_batch_size=BATCH_BYTES)
+    refusing = Refusing(MemoryKafka({EVENTS: 1}), "mews.streamer.3")
     refusing.error = error
     producer = TransactionalProducer(
         lambda: refusing,

@@ -13,11 +13,12 @@ from structlog.testing import capture_logs
 from streamer.config import Config, ConnectionConfig, EntityConfig, ExportsConfig
 from streamer.contract.entities import example_of
 from streamer.core.blocks import DeadLetter, FileBlocks, FileToGather
-from streamer.core.records import Header
+from streamer.core.record_format import EncodedHeaders
 from streamer.errors import ConfigError
 from streamer.metrics import Metrics
 from streamer.model import ConnectionName, EntityType, ExportId, Secret, StreamKey
 from streamer.service.preparing import line_rules
+from tests.unit.core.gathered import headers_in
 
 STREAM = StreamKey(ConnectionName("alpine"), EntityType.CUSTOMER)
 
@@ -27,9 +28,9 @@ class Values:
         self.values: list[bytes] = []
         self.ids: list[bytes] = []
 
-    def append(self, partition: int, key: bytes, value: bytes, headers: list[Header]) -> None:
+    def append(self, partition: int, key: bytes, value: bytes, headers: EncodedHeaders) -> None:
         self.values.append(value)
-        self.ids.append(dict(headers)["ce_id"])
+        self.ids.append(dict(headers_in(headers))["ce_id"])
 
 
 def config(validate: Any = "off", **entity: Any) -> Config:
