@@ -1,5 +1,7 @@
 //! Record batches of Kafka's message format 2, encoded as aiokafka's builder does it.
 
+use crate::checksum::combined;
+
 /// Bytes of a batch before its records: a header that is filled in when it is known who sends the batch.
 pub const HEADER_BYTES: usize = 61;
 
@@ -104,7 +106,7 @@ impl Batch {
         put(&sender.sequence.to_be_bytes());
         put(&(self.records as i32).to_be_bytes());
         let checksum = crc32c::crc32c(&self.bytes[ATTRIBUTES_AT..HEADER_BYTES]);
-        let checksum = crc32c::crc32c_combine(checksum, self.checksum, self.checked);
+        let checksum = combined(checksum, self.checksum, self.checked);
         self.bytes[CRC_AT..ATTRIBUTES_AT].copy_from_slice(&checksum.to_be_bytes());
     }
 

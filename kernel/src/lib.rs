@@ -6,6 +6,7 @@
 //! that knows what is wrong with a line or a batch.
 
 pub mod batch;
+pub mod checksum;
 pub mod compare;
 pub mod gather;
 pub mod headers;
