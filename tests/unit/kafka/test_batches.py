@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 from aiokafka.record.memory_records import MemoryRecords
 
 from streamer.core.record_format import NO_HEADERS
@@ -47,6 +50,14 @@ def test_closing_again_changes_nothing_and_no_records_make_no_batches() -> None:
     batches.append(3, b"k", b"v", NO_HEADERS)
     assert batches.close() == batches.close()
     assert list(batches.close()) == [3]
+
+
+def test_batches_of_the_kernel_come_behind_what_there_is() -> None:
+    batches = record_batches()
+    batches.append(0, b"k", b"v", NO_HEADERS)
+    theirs: Any = SimpleNamespace(records=3)
+    batches.add(0, [theirs])
+    assert [one.record_count() for one in batches.close()[0]] == [1, 3]
 
 
 async def test_what_is_prepared_is_closed() -> None:

@@ -9,7 +9,7 @@ from aiokafka.conn import AIOKafkaConnection
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.types import Schema
 
-from streamer.kafka.flat_requests import FlatSchema, encode_produce_requests_flat
+from streamer.kafka.flat_requests import FlatSchema, Unjoined, encode_produce_requests_flat
 from streamer.kafka.sliced_writing import SlicedWriter
 
 TOPICS = [
@@ -22,6 +22,20 @@ TOPICS = [
 def fields_of(names: tuple[str, ...], transactional_id: str | None) -> list[Any]:
     values = {"transactional_id": transactional_id, "required_acks": -1, "timeout": 40000, "topics": TOPICS}
     return [values[name] for name in names]
+
+
+def test_a_batch_in_pieces_is_not_joined() -> None:
+    encode_produce_requests_flat()
+    flat = ProduceRequest._CLASSES[-1].SCHEMA
+    whole, batch = (fields_of(flat.names, "t") for _ in range(2))
+    piece = b"another one" * 1000
+    whole[-1] = [("mews.bill", [(7, b"head" + piece)])]
+    batch[-1] = [("mews.bill", [(7, Unjoined([b"head", piece]))])]
+
+    encoded = flat.encode(batch)
+
+    assert bytes(encoded) == bytes(flat.encode(whole))
+    assert any(one is piece for one in encoded.pieces)
 
 
 @pytest.mark.parametrize("transactional_id", ["mews.streamer.3", None])

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from aiokafka.errors import IllegalOperation, KafkaConnectionError
+from aiokafka.record.memory_records import MemoryRecords
 
 from streamer.errors import ProducerLostError
 from streamer.kafka.encoded_batches import BatchFormat
@@ -24,6 +25,38 @@ class Refusing(MemoryProducer):
 
     async def send_batch(self, batch: Any, topic: str, *, partition: int) -> asyncio.Future[Any]:
         raise self.error
+
+
+class Keeping(MemoryProducer):
+    """Takes every batch, and keeps its bytes."""
+
+    def __init__(self, kafka: MemoryKafka) -> None:
+        super().__init__(kafka, "mews.streamer.3")
+        self.taken: list[bytes] = []
+
+    async def send_batch(self, batch: Any, topic: str, *, partition: int) -> asyncio.Future[Any]:
+        self.taken.append(bytes(batch._build()))
+        return await super().send_batch(batch, topic, partition=partition)
+
+
+@pytest.mark.parametrize("zstd", [False, True])
+def test_events_and_checkpoints_are_compressed_as_records_are(zstd: bool) -> None:
+    keeping = Keeping(MemoryKafka({EVENTS: 1}))
+    producer = TransactionalProducer(
+        lambda: keeping,
+        format=BatchFormat(batch_bytes=BATCH_BYTES, zstd=zstd, transactional=True),
+        partitions={EVENTS: 1},
+        transaction_seconds=1.0,
+        milliseconds=lambda: 0,
+    )
+    message = Message(EVENTS, b"key", b"value" * 100)
+
+    async def publish() -> None:
+        await producer.start()
+        await producer.publish(lambda _: [message], messages=[message])
+
+    asyncio.run(publish())  # in a thread, of which virtual time knows nothing
+    assert [MemoryRecords(batch).next_batch().compression_type for batch in keeping.taken] == [4 * zstd] * 2
 
 
 @pytest.mark.parametrize("error", [KafkaConnectionError(), AssertionError(), IllegalOperation("not in transaction")])
