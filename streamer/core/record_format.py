@@ -29,7 +29,7 @@ def varint(number: int) -> bytes:
 
 
 VARINTS: Final = tuple(varint(number) for number in range(8192))
-"""Those of one and of two bytes, by their number: looked up, they cost a tenth of what it takes to write them."""
+"""Those of one and of two bytes, by their number: looked up, they cost less than a tenth of what writing them does."""
 
 NULL: Final = b"\1"
 """The length of a key or a value that there is none of."""

@@ -101,7 +101,7 @@ class RecordBatches:
 
         Nothing may be appended afterwards. Harmless when called again.
         """
-        if self.format.zstd:
+        if self.format.zstd and not self._is_compressed:
             await asyncio.to_thread(self.compress)
         for partition in list(self._open):
             self._close(partition)
