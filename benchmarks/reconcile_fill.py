@@ -9,10 +9,11 @@ from aiokafka import AIOKafkaProducer
 
 from benchmarks.loops import loop_factory
 from benchmarks.reconcile_lines import PARTITIONS, TOPIC, chunks_of, file_of
+from streamer.config import KafkaConfig
 from streamer.kafka.encoded_batches import BatchFormat
 from streamer.kafka.kernel_blocks import file_blocks
 from streamer.kafka.producer import TransactionalProducer
-from streamer.kafka.sending import BATCH_BYTES
+from streamer.kafka.sending import BATCH_BYTES, producer_options
 
 _BLOCK_BYTES = 16_000_000
 _SECONDS = 60.0
@@ -27,7 +28,7 @@ def fill(bootstrap_servers: str, first: int, end: int) -> None:
 async def _fill(bootstrap_servers: str, first: int, end: int) -> None:
     producer = TransactionalProducer(
         lambda: AIOKafkaProducer(
-            bootstrap_servers=bootstrap_servers,
+            **producer_options(KafkaConfig(bootstrap_servers=(bootstrap_servers,))),
             transactional_id="reconcile-benchmark",
         ),
         format=BatchFormat(batch_bytes=BATCH_BYTES, zstd=True, transactional=True),

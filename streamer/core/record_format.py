@@ -17,8 +17,7 @@ EncodedHeaders: TypeAlias = bytes
 """The last part of a record: how many headers it has, and the headers."""
 
 
-def varint(number: int) -> bytes:
-    """A number that is not negative; any that a record can have takes at most five bytes."""
+def _varint(number: int) -> bytes:
     rest = number << 1
     encoded = bytearray()
     while rest > 0x7F:
@@ -28,8 +27,14 @@ def varint(number: int) -> bytes:
     return bytes(encoded)
 
 
-VARINTS: Final = tuple(varint(number) for number in range(8192))
+VARINTS: Final = tuple(_varint(number) for number in range(8192))
 """Those of one and of two bytes, by their number: looked up, they cost less than a tenth of what writing them does."""
+
+
+def varint(number: int) -> bytes:
+    """A number that is not negative; any that a record can have takes at most five bytes."""
+    return VARINTS[number] if number < len(VARINTS) else _varint(number)
+
 
 NULL: Final = b"\1"
 """The length of a key or a value that there is none of."""

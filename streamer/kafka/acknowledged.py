@@ -167,7 +167,7 @@ def acknowledged_producer(
 ) -> AcknowledgedProducer:
     """An unstarted producer of a shard."""
     return AcknowledgedProducer(
-        lambda: _DroppingProducer(**producer_options(config), enable_idempotence=True),
+        lambda: _DroppingProducer(**producer_options(config.kafka), enable_idempotence=True),
         format=batch_format(config, topics, transactional=False),
         partitions={name: topic.partitions for name, topic in topics.items()},
         step_seconds=config.kafka.transaction_timeout.total_seconds(),

@@ -68,6 +68,7 @@ class RecordBatches:
         if batch is None:
             batch = self._open[partition] = _OpenBatch(self.format.batch_bytes - HEADER_BYTES)
         number, key_bytes = batch.records, len(key)
+        # `varint`, written out: a call costs more than looking up.
         front = _NUMBERED[number] if number < _SHORT else b"\0\0" + varint(number)
         front += (VARINTS[key_bytes] if key_bytes < _SHORT else varint(key_bytes)) + key
         if value is None:

@@ -24,6 +24,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from streamer.core.blocks import digest_of
 from streamer.core.comparing import updated_of
 from streamer.core.differences import Array, Facts, facts_of, microseconds
+from streamer.kafka.encoded_batches import HEADER_BYTES
 from streamer.kafka.kernel_blocks import HAS_KERNEL
 
 if HAS_KERNEL:
@@ -38,7 +39,6 @@ _MOST_RECORDS: Final = 8 * SLICE_RECORDS
 _LENGTH: Final = slice(8, 12)
 _MAGIC_AT: Final = 16
 _MAGIC: Final = 2
-_HEADER_BYTES: Final = 61
 
 _UNCOMPRESS: Final[Mapping[int, Callable[[bytes], bytes]]] = {
     0: bytes,
@@ -200,7 +200,7 @@ def _is_plain(batch: Batch) -> bool:
 
 
 def _uncompressed(batch: Batch) -> bytes:
-    return _UNCOMPRESS[batch.compression_type](batch.raw[_HEADER_BYTES:])
+    return _UNCOMPRESS[batch.compression_type](batch.raw[HEADER_BYTES:])
 
 
 def _updated(value: bytes) -> int:

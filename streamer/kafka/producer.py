@@ -119,7 +119,7 @@ def shard_producer(
         return AnnouncingProducer(
             checkpoints,
             others,
-            **producer_options(config),
+            **producer_options(config.kafka),
             transactional_id=config.topics.transactional_id(shard),
             transaction_timeout_ms=int(timeout * 1000),
         )

@@ -17,7 +17,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import IllegalOperation, KafkaError, ProducerFenced
 
-from streamer.config import Config
+from streamer.config import Config, KafkaConfig
 from streamer.core.partitioner import partition_of
 from streamer.core.record_format import encode_headers
 from streamer.errors import FencedError, ProducerLostError
@@ -217,12 +217,12 @@ class Sending:
         self._sent[topic, partition] = self._sent.get((topic, partition), 0) + records
 
 
-def producer_options(config: Config) -> dict[str, Any]:
+def producer_options(config: KafkaConfig) -> dict[str, Any]:
     """Keyword arguments that the aiokafka producer of a shard takes, of either kind; sets up what has none."""
     encode_produce_requests_flat()
     begin_soon()
     bound_requests()
-    return client_options(config.kafka)
+    return client_options(config)
 
 
 def batch_format(config: Config, topics: Mapping[str, Topic], *, transactional: bool) -> BatchFormat:

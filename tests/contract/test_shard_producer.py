@@ -72,7 +72,7 @@ class MemoryStand(Stand):
     def new_producer(self) -> ShardProducer:
         if not self.is_transactional:
             return AcknowledgedProducer(
-                lambda: self.kafka.plain_producer(),
+                self.kafka.plain_producer,
                 format=BatchFormat(batch_bytes=LARGEST, zstd=False, transactional=False),
                 partitions=self.kafka.partitions,
                 step_seconds=20.0,

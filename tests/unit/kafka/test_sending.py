@@ -39,16 +39,20 @@ class Keeping(MemoryProducer):
         return await super().send_batch(batch, topic, partition=partition)
 
 
-@pytest.mark.parametrize("zstd", [False, True])
-def test_events_and_checkpoints_are_compressed_as_records_are(zstd: bool) -> None:
-    keeping = Keeping(MemoryKafka({EVENTS: 1}))
-    producer = TransactionalProducer(
-        lambda: keeping,
+def producer_over(memory: MemoryProducer, *, zstd: bool = False) -> TransactionalProducer:
+    return TransactionalProducer(
+        lambda: memory,
         format=BatchFormat(batch_bytes=BATCH_BYTES, zstd=zstd, transactional=True),
         partitions={EVENTS: 1},
         transaction_seconds=1.0,
         milliseconds=lambda: 0,
     )
+
+
+@pytest.mark.parametrize("zstd", [False, True])
+def test_events_and_checkpoints_are_compressed_as_records_are(zstd: bool) -> None:
+    keeping = Keeping(MemoryKafka({EVENTS: 1}))
+    producer = producer_over(keeping, zstd=zstd)
     message = Message(EVENTS, b"key", b"value" * 100)
 
     async def publish() -> None:
@@ -63,13 +67,7 @@ def test_events_and_checkpoints_are_compressed_as_records_are(zstd: bool) -> Non
 async def test_a_refused_batch_is_a_lost_producer(error: Exception) -> None:
     refusing = Refusing(MemoryKafka({EVENTS: 1}), "mews.streamer.3")
     refusing.error = error
-    producer = TransactionalProducer(
-        lambda: refusing,
-        format=BatchFormat(batch_bytes=BATCH_BYTES, zstd=False, transactional=True),
-        partitions={EVENTS: 1},
-        transaction_seconds=1.0,
-        milliseconds=lambda: 0,
-    )
+    producer = producer_over(refusing)
     await producer.start()
     with pytest.raises(ProducerLostError):
         await producer.publish(lambda _: [], messages=[Message(EVENTS, b"key", b"value")])
